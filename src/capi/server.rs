@@ -1,0 +1,301 @@
+//! Section 5: an encke and its listeners.
+
+use std::cell::UnsafeCell;
+use std::ffi::{c_char, c_int};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::*};
+use std::sync::Arc;
+
+use super::config::{encke_config, set_live};
+use super::guard::{guard, guard_value, hush, on_loop, this_thread};
+use super::held::Held;
+use super::input;
+use super::result::{code_of, ENCKE_E_FORKED};
+use super::tls::encke_tls;
+use super::types::{encke_fd_t, encke_id, encke_sender};
+use crate::engine::id::{Id, Kind, Tag};
+use crate::engine::Error;
+use crate::io::address;
+use crate::io::driver::Driver;
+use crate::io::fork;
+use crate::io::listener::Manner;
+
+/// One loop's worth of listeners and connections: LOOP THREAD ONLY.
+pub struct encke {
+    sender: Arc<encke_sender>,
+    inner: UnsafeCell<Inner>,
+}
+
+impl std::fmt::Debug for encke {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("encke")
+    }
+}
+
+impl encke {
+    pub(super) fn sender(&self) -> &Arc<encke_sender> {
+        &self.sender
+    }
+
+    pub(super) fn inner(&self) -> *mut Inner {
+        self.inner.get()
+    }
+}
+
+/// What the loop thread alone touches.
+pub struct Inner {
+    pub(super) driver: Driver,
+    pub(super) manner: Manner,
+    /// Heads in the host's hands, by slot of their request.
+    pub(super) heads: Vec<Option<Box<Held>>>,
+    pub(super) spare: Vec<Box<Held>>,
+    /// The bytes of the last BODY event.
+    pub(super) body: Vec<u8>,
+    /// For field lines.
+    pub(super) lines: Vec<u8>,
+    tag: Tag,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("driver", &self.driver).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// What the last events pointed to ends here, as L3 and L4 say.
+    pub(super) fn let_go(&mut self) {
+        while let Some(slot) = self.driver.engine.take_retired() {
+            if let Some(mut held) = self.heads.get_mut(slot as usize).and_then(Option::take) {
+                let head = std::mem::take(&mut held.head);
+                self.driver.engine.recycle_head(head);
+                if self.spare.len() < 256 {
+                    self.spare.push(held);
+                }
+            }
+        }
+        if self.body.capacity() > 0 {
+            let body = std::mem::take(&mut self.body);
+            self.driver.engine.recycle_buffer(body);
+        }
+    }
+}
+
+/// Makes an encke with these settings (NULL: the defaults), which are copied. The calling thread becomes its loop thread.
+/// Nothing is printed, no thread is started, no signal disposition is changed.
+/// ENCKE_E_INVAL: out is NULL, or two settings contradict each other; ENCKE_E_SYS: no fds are left; ENCKE_E_NOMEM: 4,095
+/// enckes live already. On a failure *out is NULL. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut encke) -> c_int {
+    guard(|| {
+        if out.is_null() {
+            return Err(Error::invalid("out is NULL"));
+        }
+        // SAFETY: out is writable, config is NULL or readable.
+        let config = unsafe {
+            *out = std::ptr::null_mut();
+            config.as_ref().cloned().unwrap_or_default()
+        };
+        config.whole()?;
+        fork::watch();
+        hush();
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret)
+            .map_err(|error| Error::System(error.raw_os_error().unwrap_or(0), "no random numbers".into()))?;
+        let tag = Tag::take().ok_or(Error::NoMemory)?;
+        let driver = match Driver::new(config.settings, tag, config.watch_each) {
+            Ok(driver) => driver,
+            Err(error) => {
+                tag.release(tag.used);
+                return Err(error);
+            }
+        };
+        let sender = Arc::new(encke_sender {
+            leases: driver.engine.leases().clone(),
+            mailbox: driver.mailbox().clone(),
+            waker: driver.waker().clone(),
+            stats: driver.stats().clone(),
+            thread: AtomicU64::new(this_thread()),
+            forks: fork::generation(),
+            poisoned: AtomicBool::new(false),
+            inner: AtomicPtr::new(std::ptr::null_mut()),
+            left: Default::default(),
+            secret,
+        });
+        let inner = Inner {
+            driver,
+            manner: config.manner,
+            heads: Vec::new(),
+            spare: Vec::new(),
+            body: Vec::new(),
+            lines: Vec::new(),
+            tag,
+        };
+        let encke = Box::new(encke { sender, inner: UnsafeCell::new(inner) });
+        encke.sender.inner.store(encke.inner(), Release);
+        // SAFETY: out is writable.
+        unsafe { *out = Box::into_raw(encke) };
+        Ok(0)
+    })
+}
+
+/// Changes an option marked live while the encke runs. [loop thread]
+/// ENCKE_E_STATE: an option that is not live; ENCKE_E_INVAL: out of range; ENCKE_E_NOTSUP: not known. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_set(e: *mut encke, option: c_int, value: u64) -> c_int {
+    // SAFETY: the host gives NULL or a living encke.
+    unsafe { on_loop(e, |inner| set_live(inner, option, value).map(|()| 0)) }
+}
+
+/// Makes the calling thread the loop thread; the host sees to it that no other thread is inside a call with this encke
+/// (T2). Ids, heads, senders and the fd stay as they are.
+/// ENCKE_E_INVAL: e is NULL. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_move_here(e: *mut encke) -> c_int {
+    // SAFETY: the host gives NULL or a living encke.
+    let Some(encke) = (unsafe { e.as_ref() }) else {
+        return code_of(Error::invalid("the encke is NULL"));
+    };
+    if let Some(code) = encke.sender.refuses() {
+        return code;
+    }
+    encke.sender.thread.store(this_thread(), Release);
+    // What this thread said as another one comes before what it says from now on.
+    // SAFETY: as above; this is the loop thread now.
+    unsafe {
+        on_loop(e, |inner| {
+            inner.driver.hear_all();
+            Ok(0)
+        })
+    }
+}
+
+/// Ends an encke, at any moment: answers given so far are written as far as the sockets take them, what is open is
+/// aborted without events, borrowed buffers and files are released before it returns (L8), ids go GONE and senders
+/// CLOSED. Heads that are not settled live on as L3 says. NULL is fine. From any thread, under T2; in a child of fork it
+/// closes fds and nothing else. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_free(e: *mut encke) {
+    if e.is_null() {
+        return;
+    }
+    guard_value((), || {
+        // SAFETY: it came from encke_new, and no other thread is inside a call with it (T2).
+        let encke = unsafe { Box::from_raw(e) };
+        let sender = encke.sender.clone();
+        sender.inner.store(std::ptr::null_mut(), Release);
+        let child = sender.refuses() == Some(ENCKE_E_FORKED);
+        let mut inner = encke.inner.into_inner();
+        if child {
+            // The epoll set and the sockets are the parent's: only this process's fds close.
+            return;
+        }
+        sender.mailbox.close();
+        if !sender.poisoned.load(SeqCst) {
+            inner.driver.shut_down();
+        }
+        inner.let_go();
+        for held in inner.heads.drain(..).flatten() {
+            sender.keep_head(held);
+        }
+        inner.tag.release(inner.driver.last_generation());
+    })
+}
+
+/// Listens: "127.0.0.1:8080", "[::1]:8080", ":8080" (any address, IPv6 and IPv4), "localhost:8080" (127.0.0.1),
+/// "unix:/run/x.sock"; port 0 lets the system choose, see ENCKE_INFO_LOCAL. A UNIX socket's file that nobody listens on
+/// any more is replaced, and removed at the end. tls may be NULL; out may be NULL, else it gets the listener's id.
+/// [loop thread]
+/// ENCKE_E_INVAL: the address is not understood; ENCKE_E_SYS: it cannot be had (in use, not permitted);
+/// ENCKE_E_NOTSUP: tls is not NULL and this build has no TLS; ENCKE_E_STATE: the encke drains. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_listen(
+    e: *mut encke,
+    address: *const c_char,
+    tls: *mut encke_tls,
+    out: *mut encke_id,
+) -> c_int {
+    // SAFETY: the host gives NULL or a living encke, NUL-terminated text, and NULL or a writable id.
+    unsafe {
+        on_loop(e, |inner| {
+            let text = input::c_text(address, "address")?;
+            let text = std::str::from_utf8(text).map_err(|_| Error::invalid("the address is not UTF-8"))?;
+            super::tls::none(tls)?;
+            if inner.driver.engine.is_draining() {
+                return Err(Error::State);
+            }
+            let id = inner.driver.listen(&address::parse(text)?, inner.manner)?;
+            if !out.is_null() {
+                *out = id.0;
+            }
+            Ok(0)
+        })
+    }
+}
+
+/// Takes a stream socket that is bound and listening (socket activation, pre-fork), or connected (accepted elsewhere, a
+/// socketpair): the library asks the socket which, and makes it non-blocking. It is taken on ENCKE_OK only, then the
+/// library closes it; out (may be NULL) gets the id of the listener or of the connection. [loop thread]
+/// ENCKE_E_INVAL: no stream socket; ENCKE_E_SYS: the socket cannot be used, or is neither listening nor connected;
+/// ENCKE_E_STATE: the encke drains, or ENCKE_OPT_MAX_CONNECTIONS is reached; ENCKE_E_NOTSUP: as encke_listen. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_adopt(e: *mut encke, fd: encke_fd_t, tls: *mut encke_tls, out: *mut encke_id) -> c_int {
+    // SAFETY: the host gives NULL or a living encke, and NULL or a writable id.
+    unsafe {
+        on_loop(e, |inner| {
+            super::tls::none(tls)?;
+            if fd < 0 {
+                return Err(Error::invalid("the fd is negative"));
+            }
+            if inner.driver.engine.is_draining() {
+                return Err(Error::State);
+            }
+            // SAFETY: the host gives an open fd; it is given back below unless it is taken.
+            match inner.driver.adopt(OwnedFd::from_raw_fd(fd)) {
+                Ok(id) => {
+                    if !out.is_null() {
+                        *out = id.0;
+                    }
+                    Ok(0)
+                }
+                Err((fd, error)) => {
+                    let _ = fd.into_raw_fd();
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+/// Ends what an id names. A listener: stops accepting there (the file of a UNIX socket is removed), open connections go
+/// on. A connection: is cut, its requests get ENCKE_EV_ABORTED. Requests: encke_abort. [loop thread]
+/// ENCKE_E_GONE: the id is over or not of this encke; ENCKE_E_INVAL: it is a request's. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_close(e: *mut encke, id: encke_id) -> c_int {
+    // SAFETY: the host gives NULL or a living encke.
+    unsafe {
+        on_loop(e, |inner| match Id(id).kind() {
+            Kind::Listener => inner.driver.close_listener(Id(id)).map(|()| 0),
+            Kind::Connection => inner.driver.close_connection(Id(id)).map(|()| 0),
+            Kind::Request if id != 0 && inner.driver.engine.connection_of(Id(id)).is_some() => {
+                Err(Error::invalid("the id is a request's: encke_abort"))
+            }
+            _ => Err(Error::Gone),
+        })
+    }
+}
+
+/// Begins the end: stops accepting, closes idle connections now, takes no further requests, waits for held requests,
+/// streams and tunnels, cuts them after grace milliseconds; then ENCKE_EV_DRAINED comes, once. Calling again moves the
+/// deadline. Unsettled leases of peers that left do not hold it up. [loop thread] Fails only as every loop-thread call
+/// does. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_drain(e: *mut encke, grace_ms: u64) -> c_int {
+    // SAFETY: the host gives NULL or a living encke.
+    unsafe {
+        on_loop(e, |inner| {
+            inner.driver.drain(grace_ms);
+            Ok(0)
+        })
+    }
+}

@@ -1,0 +1,475 @@
+//! Owns what the host says of a request: its answer, whole or in pieces. Rule: the lease was asked before; what comes
+//! here for an id that is over is dropped, and what was lent with it is given back.
+
+use std::fs::File;
+
+use crate::http1::response::{
+    append_chunk_size, append_head, bodiless, Length, Persistence, ResponseHead, Seen, LAST_CHUNK,
+};
+
+use super::connection::*;
+use super::event::{End, What};
+use super::exchange;
+use super::id::Id;
+use super::mailbox::Submission;
+use super::output::{Lent, Output, Released, COPY_LIMIT};
+use super::receive::DROP_ALLOWANCE;
+use super::Engine;
+
+/// A head, and a body or its first piece. The fields were checked when `lines` was made.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    pub status: u16,
+    /// Close the connection after it.
+    pub close: bool,
+    /// The length that the host promises, for begin and for the answer to HEAD.
+    pub length: Option<u64>,
+    /// Field lines, each with its CRLF.
+    pub lines: std::borrow::Cow<'a, [u8]>,
+    pub seen: Seen,
+    pub content_type: Option<&'a [u8]>,
+    pub body: Body<'a>,
+}
+
+pub enum Body<'a> {
+    Copy(&'a [u8]),
+    Owned(Vec<u8>),
+    Lent { bytes: Box<dyn Lent>, cookie: u64 },
+    File { file: File, offset: u64, len: u64 },
+}
+
+impl Body<'_> {
+    pub fn len(&self) -> u64 {
+        match self {
+            Body::Copy(bytes) => bytes.len() as u64,
+            Body::Owned(bytes) => bytes.len() as u64,
+            Body::Lent { bytes, .. } => bytes.bytes().len() as u64,
+            Body::File { len, .. } => *len,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl std::fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Body({})", self.len())
+    }
+}
+
+impl Engine {
+    /// Carries out what another thread said.
+    pub fn apply(&mut self, submission: Submission) {
+        match submission {
+            Submission::Respond { id, answer } => self.respond(id, *answer),
+            Submission::Begin { id, answer } => self.begin(id, *answer),
+            Submission::Write { id, data } => self.write(id, Body::Owned(data)),
+            Submission::End { id, trailers } => self.end(id, &trailers),
+            Submission::Abort { id } => self.abort(id),
+            Submission::Inform { id, status, lines } => self.inform(id, status, &lines),
+            Submission::Ack { id, n } => self.body_ack(id, n),
+            Submission::Settled { id } => {
+                self.settle(id);
+            }
+        }
+    }
+
+    /// Carries out the host's settle: the connection that is to be answered, if there still is one.
+    fn settle(&mut self, id: Id) -> Option<u32> {
+        let slot = id.slot();
+        let exchange = self.exchanges.get_mut(slot, id.generation())?;
+        if exchange.is(exchange::SETTLED) {
+            return None;
+        }
+        exchange.flags |= exchange::SETTLED;
+        self.counters.held -= 1;
+        self.counters.memory -= exchange.head_size as u64;
+        self.retired.push(slot);
+        let connection = exchange.connection;
+        if exchange.is(exchange::ABORTED) {
+            if connection == NONE {
+                self.finish(slot, End::Ok);
+            }
+            self.unpause();
+            return None;
+        }
+        if let Some(c) = self.connections.at_mut(connection) {
+            c.open -= 1;
+            if c.last == slot {
+                c.flags &= !HOLDS;
+            }
+        }
+        self.wake_connection(connection);
+        self.unpause();
+        Some(connection)
+    }
+
+    /// Gives back what was lent for an answer that nobody can get.
+    fn drop_body(&mut self, id: Id, body: Body<'_>) {
+        if let Body::Lent { cookie, .. } = body {
+            let user = self.leases.user(id.slot());
+            self.events.push_for(id, user, What::Released { cookie });
+        }
+    }
+
+    /// A whole answer.
+    pub fn respond(&mut self, id: Id, answer: Answer<'_>) {
+        // RELEASED comes before DONE, so what cannot be sent goes back before the settle ends the exchange.
+        let gone = self.exchanges.get_mut(id.slot(), id.generation()).is_none_or(|e| e.is(exchange::ABORTED));
+        if gone {
+            self.drop_body(id, answer.body);
+            self.settle(id);
+            return;
+        }
+        if let Some(connection) = self.settle(id) {
+            self.send_whole(connection, id, answer);
+        }
+    }
+
+    fn send_whole(&mut self, connection: u32, id: Id, answer: Answer<'_>) {
+        let slot = id.slot();
+        let unread_long = self.refuse_rest(connection, id);
+        let (flags, persistence) = self.persistence(connection, slot, answer.close || unread_long);
+        let len = answer.body.len();
+        let is_head = flags & exchange::HEAD_METHOD != 0;
+        let no_body = is_head || bodiless(answer.status);
+        let length = match answer.status {
+            100..=199 | 204 => Length::None,
+            304 => answer.length.map_or(Length::None, Length::Exact),
+            _ if is_head => Length::Exact(answer.length.unwrap_or(len)),
+            _ => Length::Exact(len),
+        };
+        let lent = if no_body {
+            // Released before the mark: nothing of it is referenced.
+            self.drop_body(id, answer.body);
+            None
+        } else {
+            Some(answer.body)
+        };
+        let date = self.date;
+        let server = &self.settings.server;
+        let head = ResponseHead {
+            status: answer.status,
+            lines: &answer.lines,
+            date: (!answer.seen.date).then_some(&date),
+            server: (!answer.seen.server && !server.is_empty()).then_some(server.as_slice()),
+            content_type: answer.content_type,
+            length,
+            persistence,
+        };
+        // One borrow of everything the output needs; the common case writes head and body into one buffer.
+        let mut encoded = self.pool.buffers.pop().unwrap_or_default();
+        let direct = self.exchanges.at(slot).is_some_and(|e| e.pending.is_none())
+            && self.connections.at(connection).is_some_and(|c| c.first == slot);
+        if direct {
+            let (Some(exchange), Some(c)) = (self.exchanges.at_mut(slot), self.connections.at_mut(connection)) else {
+                return;
+            };
+            let output = c.output.get_or_insert_with(|| self.pool.outputs.pop().unwrap_or_default());
+            if output.is_empty() {
+                output.progress = self.now;
+            }
+            if !exchange.is(exchange::IN_TURN) {
+                exchange.flags |= exchange::IN_TURN;
+                exchange.start = output.end();
+            }
+            let tail = output.tail(&mut self.pool.buffers);
+            let before = tail.len();
+            append_head(tail, &head);
+            if let Some(Body::Copy(bytes)) = &lent {
+                if bytes.len() <= COPY_LIMIT {
+                    tail.extend_from_slice(bytes);
+                }
+            }
+            let n = tail.len() - before;
+            output.appended(n);
+        } else {
+            append_head(&mut encoded, &head);
+            if let Some(Body::Copy(bytes)) = &lent {
+                if bytes.len() <= COPY_LIMIT {
+                    encoded.extend_from_slice(bytes);
+                }
+            }
+        }
+        self.with_output(slot, |output, spare, exchange| {
+            if !encoded.is_empty() {
+                output.push(&encoded, spare);
+            }
+            exchange.flags |= exchange::ENDED;
+            match lent {
+                None => {}
+                Some(Body::Copy(bytes)) if bytes.len() <= COPY_LIMIT => {}
+                Some(Body::Copy(bytes)) => output.push_owned(bytes.to_vec(), spare),
+                Some(Body::Owned(bytes)) => output.push_owned(bytes, spare),
+                Some(Body::Lent { bytes, cookie }) => {
+                    exchange.flags |= exchange::LENT;
+                    output.push_lent(bytes, Released { slot, cookie });
+                }
+                Some(Body::File { file, offset, len }) => output.push_file(file, offset, len),
+            }
+            if !no_body {
+                exchange.given = len;
+                exchange.unsent = len;
+            }
+        });
+        self.pool.give_buffer(encoded);
+        self.pump(connection);
+    }
+
+    /// Whether the connection goes on after this answer, and what the answer says of it.
+    fn persistence(&mut self, connection: u32, slot: u32, close: bool) -> (u32, Persistence) {
+        let Some(exchange) = self.exchanges.at_mut(slot) else { return (0, Persistence::Close) };
+        exchange.flags &= !exchange::EXPECT;
+        let stopped = self.connections.at(connection).is_some_and(|c| c.is(STOPPED) && c.last == slot && !c.in_body());
+        if close || stopped || !exchange.is(exchange::KEEP_ALIVE) {
+            exchange.flags |= exchange::CLOSE;
+            (exchange.flags, Persistence::Close)
+        } else if exchange.is(exchange::HTTP10) {
+            (exchange.flags, Persistence::KeepAlive)
+        } else {
+            (exchange.flags, Persistence::Default)
+        }
+    }
+
+    /// The host wants no more of this request's body. True: so much is left that the connection cannot go on.
+    fn refuse_rest(&mut self, connection: u32, id: Id) -> bool {
+        let expects =
+            self.exchanges.get_mut(id.slot(), id.generation()).is_some_and(|exchange| exchange.is(exchange::EXPECT));
+        let Some(body) = self
+            .connections
+            .at_mut(connection)
+            .and_then(|c| c.input.as_mut())
+            .and_then(|input| input.body.as_mut())
+            .filter(|body| body.exchange == id)
+        else {
+            return false;
+        };
+        body.mode = Mode::Drop { allowance: DROP_ALLOWANCE };
+        // Without 100-continue nobody knows whether the peer sends the body.
+        expects
+            || match body.framing {
+                Coding::Length(left) => left > DROP_ALLOWANCE,
+                Coding::Chunked(_) => false,
+                Coding::Raw => true,
+            }
+    }
+
+    /// The head of an answer whose body follows in pieces.
+    pub fn begin(&mut self, id: Id, answer: Answer<'_>) {
+        let slot = id.slot();
+        let Some(exchange) = self.exchanges.get_mut(slot, id.generation()) else { return };
+        if exchange.is(exchange::ABORTED | exchange::SETTLED | exchange::BEGUN) {
+            return;
+        }
+        let connection = exchange.connection;
+        let is_head = exchange.is(exchange::HEAD_METHOD);
+        let tunnel = answer.status == 101 || exchange.is(exchange::CONNECT) && (200..300).contains(&answer.status);
+        let http10 = exchange.is(exchange::HTTP10);
+        let refuses = exchange.is(exchange::EXPECT);
+        let no_body = is_head || bodiless(answer.status) && !tunnel;
+        let length = match answer.status {
+            _ if tunnel => Length::None,
+            204 => Length::None,
+            304 => answer.length.map_or(Length::None, Length::Exact),
+            _ => match answer.length {
+                Some(length) => Length::Exact(length),
+                None if http10 => Length::None,
+                None => Length::Chunked,
+            },
+        };
+        let until_close = length == Length::None && !tunnel && !no_body;
+        let (_, mut persistence) = if tunnel {
+            (0, Persistence::Default)
+        } else {
+            self.persistence(connection, slot, answer.close || until_close || refuses)
+        };
+        if answer.status == 101 {
+            persistence = Persistence::Upgrade;
+        }
+        let date = self.date;
+        let server = std::mem::take(&mut self.settings.server);
+        self.with_output(slot, |output, spare, exchange| {
+            exchange.flags |= exchange::BEGUN;
+            exchange.flags &= !exchange::EXPECT;
+            exchange.length = answer.length;
+            if tunnel {
+                exchange.flags |= exchange::TUNNEL | exchange::CLOSE;
+            } else if no_body {
+                exchange.flags |= exchange::BODILESS;
+            } else if length == Length::Chunked {
+                exchange.flags |= exchange::CHUNKED;
+            }
+            let tail = output.tail(spare);
+            let before = tail.len();
+            append_head(
+                tail,
+                &ResponseHead {
+                    status: answer.status,
+                    lines: &answer.lines,
+                    date: (!answer.seen.date).then_some(&date),
+                    server: (!answer.seen.server && !server.is_empty()).then_some(&server),
+                    content_type: answer.content_type,
+                    length,
+                    persistence,
+                },
+            );
+            let n = tail.len() - before;
+            output.appended(n);
+        });
+        self.settings.server = server;
+        if tunnel {
+            self.open_tunnel(connection, id);
+        }
+        if answer.body.is_empty() {
+            self.after_output(connection);
+        } else {
+            self.write(id, answer.body);
+        }
+    }
+
+    /// A piece of the body of a begun answer; the lease has counted it.
+    pub fn write(&mut self, id: Id, body: Body<'_>) {
+        let slot = id.slot();
+        let Some(exchange) = self.exchanges.get_mut(slot, id.generation()) else { return };
+        if exchange.is(exchange::ABORTED | exchange::SETTLED) || !exchange.is(exchange::BEGUN) {
+            return;
+        }
+        let connection = exchange.connection;
+        let len = body.len();
+        if exchange.is(exchange::BODILESS) {
+            // Taken, not sent.
+            exchange.given += len;
+            if self.leases.drained(slot, len, self.settings.low_water) {
+                self.events.push(id, What::Writable);
+            }
+            return;
+        }
+        self.with_output(slot, |output, spare, exchange| {
+            let chunked = exchange.is(exchange::CHUNKED);
+            if chunked {
+                with_tail(output, spare, |tail| append_chunk_size(tail, len as usize));
+            }
+            match body {
+                Body::Copy(bytes) => output.push(bytes, spare),
+                Body::Owned(bytes) => output.push_owned(bytes, spare),
+                Body::Lent { bytes, .. } => output.push(bytes.bytes(), spare),
+                Body::File { .. } => {}
+            }
+            if chunked {
+                output.push(b"\r\n", spare);
+            }
+            exchange.given += len;
+            exchange.unsent += len;
+        });
+        self.after_output(connection);
+    }
+
+    /// The end of a begun answer.
+    pub fn end(&mut self, id: Id, trailers: &[u8]) {
+        let slot = id.slot();
+        let Some(exchange) = self.exchanges.get_mut(slot, id.generation()) else { return };
+        let short = exchange.length.is_some_and(|length| exchange.given < length)
+            && !exchange.is(exchange::BODILESS | exchange::TUNNEL);
+        if short {
+            return self.abort(id);
+        }
+        let Some(connection) = self.settle(id) else { return };
+        let close = self.refuse_rest(connection, id);
+        self.with_output(slot, |output, spare, exchange| {
+            if exchange.is(exchange::CHUNKED) {
+                if trailers.is_empty() {
+                    output.push(LAST_CHUNK, spare);
+                } else {
+                    with_tail(output, spare, |tail| {
+                        tail.extend_from_slice(b"0\r\n");
+                        tail.extend_from_slice(trailers);
+                        tail.extend_from_slice(b"\r\n");
+                    });
+                }
+            }
+            exchange.flags |= exchange::ENDED;
+            if close {
+                exchange.flags |= exchange::CLOSE;
+            }
+        });
+        self.pump(connection);
+    }
+
+    /// The host gives up: 500 if nothing of the answer went out, otherwise the connection is cut.
+    pub fn abort(&mut self, id: Id) {
+        let slot = id.slot();
+        let Some(connection) = self.settle(id) else { return };
+        let Some(exchange) = self.exchanges.at_mut(slot) else { return };
+        let begun = exchange.is(exchange::BEGUN);
+        if begun && exchange.is(exchange::IN_TURN) {
+            exchange.flags |= exchange::ABORTED;
+            exchange.end = End::Host;
+            return self.cut(connection, End::Host);
+        }
+        exchange.flags |= exchange::ABORTED;
+        exchange.flags &= !(exchange::BEGUN | exchange::CHUNKED | exchange::BODILESS | exchange::TUNNEL);
+        exchange.end = End::Host;
+        (exchange.given, exchange.unsent) = (0, 0);
+        if begun {
+            self.counters.memory -= std::mem::take(&mut exchange.charge) as u64;
+            exchange.pending = None;
+        }
+        let answer = Answer {
+            status: 500,
+            close: false,
+            length: None,
+            lines: Default::default(),
+            seen: Seen::default(),
+            content_type: Some(b"text/plain; charset=utf-8"),
+            body: Body::Copy(b"500 the server gave no answer\n"),
+        };
+        self.send_whole(connection, id, answer);
+    }
+
+    /// An informational answer.
+    pub fn inform(&mut self, id: Id, status: u16, lines: &[u8]) {
+        let slot = id.slot();
+        let Some(exchange) = self.exchanges.get_mut(slot, id.generation()) else { return };
+        if exchange.is(exchange::ABORTED | exchange::SETTLED | exchange::BEGUN | exchange::HTTP10) {
+            return;
+        }
+        let connection = exchange.connection;
+        self.with_output(slot, |output, spare, exchange| {
+            if status == 100 {
+                exchange.flags &= !exchange::EXPECT;
+            }
+            with_tail(output, spare, |tail| {
+                append_head(
+                    tail,
+                    &ResponseHead {
+                        status,
+                        lines,
+                        date: None,
+                        server: None,
+                        content_type: None,
+                        length: Length::None,
+                        persistence: Persistence::Default,
+                    },
+                );
+            });
+        });
+        self.after_output(connection);
+    }
+
+    /// Something was queued, perhaps.
+    fn after_output(&mut self, connection: u32) {
+        self.recharge(connection);
+        self.make_dirty(connection);
+        self.schedule(connection);
+    }
+}
+
+fn with_tail(output: &mut Output, spare: &mut Vec<Vec<u8>>, append: impl FnOnce(&mut Vec<u8>)) {
+    let tail = output.tail(spare);
+    let before = tail.len();
+    append(tail);
+    let n = tail.len() - before;
+    output.appended(n);
+}

@@ -1,0 +1,219 @@
+//! Owns the state of one connection. Rule: an idle connection owns no buffer; what it needs while it is busy comes from
+//! the pool and goes back there.
+
+use crate::http1::chunked::Decoder;
+use crate::http1::request::Scan;
+
+use super::head::Head;
+use super::id::Id;
+use super::output::{Output, KEEP_LIMIT};
+use super::peer::Peer;
+use super::slab::Slab;
+use super::wheel::{Items, Links};
+
+/// No exchange, no connection.
+pub const NONE: u32 = u32::MAX;
+
+/// The peer has closed its sending side.
+pub const EOF: u16 = 1;
+/// No further request is taken; the connection closes when the pipeline is empty.
+pub const STOPPED: u16 = 2;
+/// In the list of connections that may go on.
+pub const READY: u16 = 4;
+/// In the list of connections that have something to write or to end.
+pub const DIRTY: u16 = 8;
+/// Waits for a limit over all connections.
+pub const PAUSED: u16 = 16;
+/// Waits for its own pipeline, output or credit.
+pub const WAITS: u16 = 32;
+/// The last request must be settled before the next is read (Upgrade, CONNECT).
+pub const HOLDS: u16 = 64;
+/// An unsafe request is in the host's hands (with the setting `pipeline_safe`).
+pub const UNSAFE: u16 = 128;
+/// All answers are queued; it ends when they are sent.
+pub const CLOSING: u16 = 256;
+/// Its sending side is closed; what still comes is dropped.
+pub const LINGERS: u16 = 512;
+/// Cut: nothing more is sent.
+pub const CUT: u16 = 1024;
+/// Has taken a first byte of the next request head.
+pub const IN_HEAD: u16 = 2048;
+/// The end of input was dealt with.
+pub const EOF_TOLD: u16 = 4096;
+/// Cut when nothing was under way: it closes without a reset.
+pub const QUIET: u16 = 8192;
+
+#[derive(Debug)]
+pub struct Connection {
+    pub links: Links,
+    /// When it became idle, or began to linger.
+    pub since: u64,
+    pub listener: Id,
+    pub input: Option<Box<Input>>,
+    pub output: Option<Box<Output>>,
+    /// The pipeline: exchanges in the order of their requests.
+    pub first: u32,
+    pub last: u32,
+    /// Exchanges in the pipeline that the host has not settled.
+    pub open: u32,
+    /// Bytes accounted for its buffers, and for its unsent output.
+    pub charge: u32,
+    pub queued: u64,
+    pub flags: u16,
+    pub peer: Peer,
+}
+
+impl Connection {
+    pub fn new(listener: Id, peer: Peer, now: u64) -> Connection {
+        Connection {
+            links: Links::default(),
+            since: now,
+            listener,
+            input: None,
+            output: None,
+            first: NONE,
+            last: NONE,
+            open: 0,
+            charge: 0,
+            queued: 0,
+            flags: 0,
+            peer,
+        }
+    }
+
+    #[inline]
+    pub fn is(&self, flags: u16) -> bool {
+        self.flags & flags != 0
+    }
+
+    pub fn unsent(&self) -> u64 {
+        self.output.as_ref().map_or(0, |output| output.len())
+    }
+
+    pub fn buffered(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.bytes.len() - input.start)
+    }
+
+    pub fn in_body(&self) -> bool {
+        self.input.as_ref().is_some_and(|input| input.body.is_some())
+    }
+
+    pub fn memory(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.bytes.len()) + self.output.as_ref().map_or(0, |o| o.memory())
+    }
+}
+
+impl Items for Slab<Connection> {
+    fn links(&mut self, item: u32) -> &mut Links {
+        // The wheel holds connections of the slab only: removal cancels first.
+        &mut self.at_mut(item).expect("a connection in the wheel is in the slab").links
+    }
+}
+
+/// Bytes that could not be dealt with yet, and the body being read.
+#[derive(Debug, Default)]
+pub struct Input {
+    pub bytes: Vec<u8>,
+    pub start: usize,
+    pub scan: Scan,
+    /// When the head began, or when the body last went on.
+    pub since: u64,
+    pub body: Option<BodyIn>,
+}
+
+#[derive(Debug)]
+pub struct BodyIn {
+    /// The exchange it belongs to; may be over (then it is dropped).
+    pub exchange: Id,
+    pub framing: Coding,
+    pub mode: Mode,
+    /// Body bytes so far.
+    pub total: u64,
+    /// The connection may go on after it.
+    pub keep_alive: bool,
+}
+
+#[derive(Debug)]
+pub enum Coding {
+    Length(u64),
+    Chunked(Decoder),
+    /// A tunnel: until the peer closes.
+    Raw,
+}
+
+#[derive(Debug)]
+pub enum Mode {
+    /// Collected behind its head, which is not handed over yet.
+    Gather(Box<Head>),
+    /// Handed over in pieces; this many bytes are with the host.
+    Stream { unacknowledged: u64 },
+    /// Nobody wants it: this many bytes are read and dropped for the sake of the connection.
+    Drop { allowance: u64 },
+}
+
+/// Buffers that nobody uses now.
+#[derive(Debug, Default)]
+pub struct Pool {
+    pub inputs: Vec<Box<Input>>,
+    pub outputs: Vec<Box<Output>>,
+    pub buffers: Vec<Vec<u8>>,
+    pub heads: Vec<Box<Head>>,
+}
+
+/// Each list of the pool keeps this many at the most.
+const KEEP: usize = 256;
+
+impl Pool {
+    pub fn input(&mut self) -> Box<Input> {
+        self.inputs.pop().unwrap_or_default()
+    }
+
+    pub fn give_input(&mut self, mut input: Box<Input>) {
+        if self.inputs.len() < KEEP && input.bytes.capacity() <= KEEP_LIMIT {
+            input.bytes.clear();
+            input.start = 0;
+            input.scan = Scan::new();
+            input.body = None;
+            self.inputs.push(input);
+        }
+    }
+
+    #[inline]
+    pub fn output(&mut self) -> Box<Output> {
+        self.outputs.pop().unwrap_or_default()
+    }
+
+    #[inline]
+    pub fn give_output(&mut self, mut output: Box<Output>) {
+        debug_assert!(output.is_empty());
+        if self.outputs.len() < KEEP {
+            output.clear(&mut Vec::new());
+            self.outputs.push(output);
+        }
+        self.buffers.truncate(KEEP);
+    }
+
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    pub fn give_buffer(&mut self, mut buffer: Vec<u8>) {
+        if self.buffers.len() < KEEP && buffer.capacity() <= KEEP_LIMIT && buffer.capacity() > 0 {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+
+    pub fn head(&mut self) -> Box<Head> {
+        self.heads.pop().unwrap_or_default()
+    }
+
+    pub fn give_head(&mut self, head: Box<Head>) {
+        if self.heads.len() < KEEP && head.bytes.capacity() <= COMMON_HEAD {
+            self.heads.push(head);
+        }
+    }
+}
+
+/// Heads above this size are not kept.
+const COMMON_HEAD: usize = 8 << 10;

@@ -1,0 +1,109 @@
+//! Owns what waits for the host. Rule: events of one request come in the order of the contract, an event whose request
+//! is over is not shown, and requests that the host does not want now wait without making the fd readable.
+
+use std::collections::VecDeque;
+
+use super::head::Head;
+use super::id::Id;
+
+/// Kinds the host may or may not want, as bits of the setting `events`.
+pub const DONE: u32 = 4;
+pub const HALF_CLOSED: u32 = 13;
+pub const CONNECTION: u32 = 14;
+
+/// Requests and body pieces beyond this many stay unread.
+pub const MAX_QUEUED: usize = 256;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum End {
+    Ok = 0,
+    Peer = 1,
+    Timeout = 2,
+    Limit = 3,
+    Protocol = 4,
+    Host = 5,
+    Drain = 6,
+}
+
+#[derive(Debug)]
+pub enum What {
+    Request(Box<Head>),
+    Body {
+        data: Vec<u8>,
+        more: bool,
+    },
+    Writable,
+    Done {
+        code: End,
+        len: u64,
+    },
+    Aborted(End),
+    Released {
+        cookie: u64,
+    },
+    /// Accept trouble, as errno.
+    Listener(i32),
+    Drained,
+    HalfClosed,
+    /// Accepted, or over.
+    Connection(bool),
+}
+
+#[derive(Debug)]
+pub struct Event {
+    pub id: Id,
+    pub user: u64,
+    pub what: What,
+}
+
+#[derive(Debug, Default)]
+pub struct Events {
+    queue: VecDeque<Event>,
+    /// Requests that the host does not want now, and what belongs to them.
+    parked: VecDeque<Event>,
+}
+
+impl Events {
+    pub fn push(&mut self, id: Id, what: What) {
+        self.queue.push_back(Event { id, user: 0, what });
+    }
+
+    pub fn push_for(&mut self, id: Id, user: u64, what: What) {
+        self.queue.push_back(Event { id, user, what });
+    }
+
+    pub fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+
+    pub fn front(&self) -> Option<&Event> {
+        self.queue.front()
+    }
+
+    pub fn park_front(&mut self) {
+        if let Some(event) = self.queue.pop_front() {
+            self.parked.push_back(event);
+        }
+    }
+
+    /// The parked events are due again, before all others.
+    pub fn unpark(&mut self) {
+        while let Some(event) = self.parked.pop_back() {
+            self.queue.push_front(event);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= MAX_QUEUED
+    }
+
+    pub fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+}

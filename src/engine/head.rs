@@ -1,0 +1,154 @@
+//! Owns one request head as the host sees it: every text NUL-terminated, field names in lower case, the body behind it.
+//! Rule: all of it lies in one buffer that does not move once the head is handed over.
+
+use crate::http1::request::{Field, RequestHead, Span};
+
+use super::id::Id;
+use super::peer::Peer;
+
+/// A length that nobody knows yet.
+pub const UNKNOWN: u64 = u64::MAX;
+
+pub const TLS: u32 = 1;
+pub const BODY_FOLLOWS: u32 = 2;
+pub const EXPECT: u32 = 4;
+pub const UPGRADE: u32 = 8;
+pub const WEBSOCKET: u32 = 16;
+
+#[derive(Debug, Default)]
+pub struct Head {
+    pub id: Id,
+    pub connection: Id,
+    pub listener: Id,
+    pub bytes: Vec<u8>,
+    pub fields: Vec<Field>,
+    pub method: Span,
+    pub target: Span,
+    pub path: Span,
+    pub query: Span,
+    pub host: Span,
+    pub peer: Span,
+    /// Where the body begins in `bytes`; it ends with them.
+    pub body: u32,
+    /// [`UNKNOWN`]: chunked.
+    pub content_length: u64,
+    /// 10 or 11.
+    pub version: u32,
+    pub flags: u32,
+}
+
+impl Head {
+    /// Takes over a parsed head: `source` are the bytes it was parsed from. `parsed.fields` is left empty.
+    pub fn fill(&mut self, source: &[u8], parsed: &mut RequestHead, peer: &Peer) {
+        self.bytes.clear();
+        self.fields.clear();
+        self.bytes.extend_from_slice(&source[..parsed.len]);
+        std::mem::swap(&mut self.fields, &mut parsed.fields);
+        self.method = parsed.method;
+        self.target = parsed.target;
+        self.query = parsed.query;
+        self.version = 10 + parsed.minor as u32;
+        let bytes = &mut self.bytes;
+        for field in &self.fields {
+            let (start, end) = (field.name.start as usize, field.name.end());
+            bytes[start..end].make_ascii_lowercase();
+            bytes[end] = 0;
+            bytes[field.value.end()] = 0;
+        }
+        bytes[self.method.end()] = 0;
+        bytes[self.target.end()] = 0;
+        self.path = match parsed.path {
+            Span { len: 0, .. } if parsed.is_connect => Span { start: parsed.target.end() as u32, len: 0 },
+            Span { len: 0, .. } => append(bytes, b"/"),
+            path if path.end() == parsed.target.end() => path,
+            path => copy(bytes, path),
+        };
+        if self.query.len == 0 {
+            self.query = Span { start: parsed.target.end() as u32, len: 0 };
+        }
+        self.host = match parsed.host {
+            Span { len: 0, .. } => Span { start: parsed.target.end() as u32, len: 0 },
+            host if bytes[host.end()] == 0 => host,
+            host => copy(bytes, host),
+        };
+        let start = bytes.len();
+        peer.append(bytes);
+        self.peer = Span { start: start as u32, len: (bytes.len() - start) as u32 };
+        bytes.push(0);
+        self.body = bytes.len() as u32;
+        self.content_length = 0;
+        self.flags = 0;
+    }
+
+    pub fn text(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start as usize..span.end()]
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[self.body as usize..]
+    }
+}
+
+fn append(bytes: &mut Vec<u8>, text: &[u8]) -> Span {
+    let start = bytes.len() as u32;
+    bytes.extend_from_slice(text);
+    bytes.push(0);
+    Span { start, len: text.len() as u32 }
+}
+
+fn copy(bytes: &mut Vec<u8>, span: Span) -> Span {
+    let start = bytes.len() as u32;
+    bytes.extend_from_within(span.start as usize..span.end());
+    bytes.push(0);
+    Span { start, len: span.len }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::request::{parse, Limits, Parsed};
+
+    fn head(source: &[u8]) -> Head {
+        let mut parsed = RequestHead::default();
+        let limits = Limits { max_head: 4096, max_fields: 10, allow_connect: true };
+        assert_eq!(parse(source, &limits, &mut parsed), Ok(Parsed::Complete));
+        let mut head = Head::default();
+        head.fill(source, &mut parsed, &Peer::Tcp("127.0.0.1:4711".parse().unwrap()));
+        head
+    }
+
+    fn terminated(head: &Head, span: Span) -> &str {
+        assert_eq!(head.bytes[span.end()], 0, "{span:?}");
+        std::str::from_utf8(head.text(span)).unwrap()
+    }
+
+    #[test]
+    fn every_text_is_terminated() {
+        let h = head(b"GET /a/b?x=1 HTTP/1.1\r\nHost: h:1\r\nX-One:  two \t\r\nEmpty:\r\n\r\n");
+        assert_eq!(terminated(&h, h.method), "GET");
+        assert_eq!(terminated(&h, h.target), "/a/b?x=1");
+        assert_eq!(terminated(&h, h.path), "/a/b");
+        assert_eq!(terminated(&h, h.query), "x=1");
+        assert_eq!(terminated(&h, h.host), "h:1");
+        assert_eq!(terminated(&h, h.peer), "127.0.0.1:4711");
+        let fields: Vec<_> = h.fields.iter().map(|f| (terminated(&h, f.name), terminated(&h, f.value))).collect();
+        assert_eq!(fields, [("host", "h:1"), ("x-one", "two"), ("empty", "")]);
+    }
+
+    #[test]
+    fn other_target_forms() {
+        let h = head(b"GET http://example.com?q HTTP/1.1\r\nHost: other\r\n\r\n");
+        assert_eq!(
+            (terminated(&h, h.path), terminated(&h, h.query), terminated(&h, h.host)),
+            ("/", "q", "example.com")
+        );
+        let h = head(b"GET http://example.com:80/p HTTP/1.1\r\nHost: other\r\n\r\n");
+        assert_eq!((terminated(&h, h.path), terminated(&h, h.host)), ("/p", "example.com:80"));
+        let h = head(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(terminated(&h, h.path), "*");
+        let h = head(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n");
+        assert_eq!((terminated(&h, h.path), terminated(&h, h.target)), ("", "a:1"));
+        let h = head(b"GET / HTTP/1.0\r\n\r\n");
+        assert_eq!((terminated(&h, h.path), terminated(&h, h.host)), ("/", ""));
+    }
+}

@@ -1,0 +1,397 @@
+//! Owns what any thread may know of a request: whether its id is still to be settled, and how much of its answer is
+//! unsent. Rule: every question is answered by one atomic word, so exactly one of two settles wins, a late call learns
+//! that it is late, and no call waits.
+//!
+//! The loop thread opens a lease when the request is handed to the host and closes it when the settle was carried out.
+//! A thread that works on a lease pins it; a pinned slot is not opened again.
+
+use std::sync::atomic::{AtomicU64, Ordering::*};
+use std::sync::OnceLock;
+
+use super::id::{Id, Kind, MAX_GENERATION};
+use super::Error;
+
+const PIN: u64 = 1 << 28;
+const PINS: u64 = 0xfff << 28;
+const HELD: u64 = 1 << 40;
+const SETTLED: u64 = 1 << 41;
+const GONE: u64 = 1 << 42;
+const BEGINNING: u64 = 1 << 43;
+const BEGUN: u64 = 1 << 44;
+const LENGTH: u64 = 1 << 45;
+const WAITING: u64 = 1 << 46;
+const UPGRADE: u64 = 1 << 47;
+
+const FIRST_CHUNK: u32 = 64;
+const CHUNKS: usize = 17;
+
+#[derive(Debug, Default)]
+struct Lease {
+    state: AtomicU64,
+    user: AtomicU64,
+    /// Bytes of body accepted from the host and not yet handed to the kernel.
+    queued: AtomicU64,
+    /// Bytes still to come when the answer was begun with a length.
+    left: AtomicU64,
+}
+
+/// How a settling call ended for the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The request is yours to answer with what you have.
+    Answer,
+    /// Settled, but the peer is gone: there is nobody to answer.
+    Gone,
+}
+
+/// What a settling call does to an answer that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settle {
+    /// A whole answer: refused once the answer was begun.
+    Whole,
+    /// The end of a begun answer: refused before it was begun.
+    End,
+    /// Legal at any moment.
+    Abort,
+}
+
+/// The leases of one encke; grows, never shrinks, never moves.
+#[derive(Debug)]
+pub struct Leases {
+    tag: u16,
+    high_water: u64,
+    chunks: [OnceLock<Box<[Lease]>>; CHUNKS],
+}
+
+/// Keeps a lease's slot from being opened again while a thread works on it.
+#[derive(Debug)]
+pub struct Pin<'a>(&'a Lease);
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        self.0.state.fetch_sub(PIN, Release);
+    }
+}
+
+fn place(slot: u32) -> (usize, usize) {
+    // Chunk k holds FIRST_CHUNK << k leases.
+    let n = slot / FIRST_CHUNK + 1;
+    let chunk = n.ilog2();
+    let first = ((1 << chunk) - 1) * FIRST_CHUNK;
+    (chunk as usize, (slot - first) as usize)
+}
+
+impl Leases {
+    pub fn new(tag: u16, high_water: u64) -> Leases {
+        Leases { tag, high_water, chunks: Default::default() }
+    }
+
+    fn at(&self, slot: u32) -> Option<&Lease> {
+        let (chunk, index) = place(slot);
+        self.chunks.get(chunk)?.get()?.get(index)
+    }
+
+    fn of(&self, id: Id) -> Result<&Lease, Error> {
+        if id.tag() != self.tag || id.kind() != Kind::Request {
+            return Err(Error::Gone);
+        }
+        self.at(id.slot()).ok_or(Error::Gone)
+    }
+
+    // ---- the loop thread's side ----
+
+    /// The request is handed to the host.
+    pub(super) fn open(&self, slot: u32, generation: u32, upgrade: bool) {
+        let (chunk, index) = place(slot);
+        let chunk = self.chunks[chunk].get_or_init(|| {
+            let mut leases = Vec::new();
+            leases.resize_with((FIRST_CHUNK as usize) << chunk, Lease::default);
+            leases.into_boxed_slice()
+        });
+        let lease = &chunk[index];
+        lease.user.store(0, Relaxed);
+        lease.queued.store(0, Relaxed);
+        lease.left.store(0, Relaxed);
+        let upgrade = if upgrade { UPGRADE } else { 0 };
+        lease.state.store(HELD | upgrade | generation as u64, Release);
+    }
+
+    /// The id is over. False: a thread still works on the slot, ask [`Leases::idle`] before it is opened again.
+    pub(super) fn close(&self, slot: u32) -> bool {
+        match self.at(slot) {
+            None => true,
+            Some(lease) => lease.state.fetch_and(PINS, AcqRel) & PINS == 0,
+        }
+    }
+
+    pub(super) fn idle(&self, slot: u32) -> bool {
+        self.at(slot).is_none_or(|lease| lease.state.load(Acquire) & PINS == 0)
+    }
+
+    /// The peer is gone or was answered by the library: calls get GONE from now on. True: the host still owes a settle.
+    pub(super) fn mark_gone(&self, slot: u32) -> bool {
+        self.at(slot).is_some_and(|lease| lease.state.fetch_or(GONE, AcqRel) & SETTLED == 0)
+    }
+
+    pub(super) fn is_settled(&self, slot: u32) -> bool {
+        self.at(slot).is_some_and(|lease| lease.state.load(Acquire) & SETTLED != 0)
+    }
+
+    pub(super) fn user(&self, slot: u32) -> u64 {
+        self.at(slot).map_or(0, |lease| lease.user.load(Acquire))
+    }
+
+    /// `n` accepted bytes left for the kernel. True: the host waits for room and there is room now; asked once.
+    pub(super) fn drained(&self, slot: u32, n: u64, low_water: u64) -> bool {
+        let Some(lease) = self.at(slot) else { return false };
+        let before = lease.queued.fetch_sub(n, SeqCst);
+        debug_assert!(before >= n);
+        let now = before - n;
+        (now == 0 || now < low_water)
+            && lease.state.load(SeqCst) & WAITING != 0
+            && lease.state.fetch_and(!WAITING, SeqCst) & (WAITING | SETTLED) == WAITING
+    }
+
+    // ---- any thread's side ----
+
+    fn change(&self, id: Id, f: impl Fn(u64) -> Result<u64, Error>) -> Result<&Lease, Error> {
+        let lease = self.of(id)?;
+        let mut state = lease.state.load(Acquire);
+        loop {
+            if state & MAX_GENERATION as u64 != id.generation() as u64 || state & (HELD | SETTLED) != HELD {
+                return Err(Error::Gone);
+            }
+            let next = f(state)?;
+            match lease.state.compare_exchange_weak(state, next, AcqRel, Acquire) {
+                Ok(_) => return Ok(lease),
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    /// Pins a lease that is still to be settled, also when its peer is gone.
+    fn pin(&self, id: Id) -> Result<Pin<'_>, Error> {
+        self.change(id, |state| if state & PINS == PINS { Err(Error::State) } else { Ok(state + PIN) }).map(Pin)
+    }
+
+    fn pin_present(&self, id: Id) -> Result<Pin<'_>, Error> {
+        let pin = self.pin(id)?;
+        if pin.0.state.load(Acquire) & GONE != 0 {
+            return Err(Error::Gone);
+        }
+        Ok(pin)
+    }
+
+    /// Settles: of all threads and all times, once.
+    pub fn settle(&self, id: Id, how: Settle) -> Result<Settled, Error> {
+        let gone = std::cell::Cell::new(false);
+        self.change(id, |state| {
+            gone.set(state & GONE != 0);
+            let begun = state & (BEGINNING | BEGUN) != 0;
+            match how {
+                _ if gone.get() => {}
+                Settle::Whole if begun => return Err(Error::State),
+                Settle::End if state & BEGUN == 0 => return Err(Error::State),
+                _ => {}
+            }
+            Ok(state | SETTLED)
+        })?;
+        Ok(if gone.get() { Settled::Gone } else { Settled::Answer })
+    }
+
+    /// First half of a begin: from here a second begin is refused. `first` bytes come with it.
+    pub fn begin(&self, id: Id, length: Option<u64>, first: u64, switching: bool) -> Result<Pin<'_>, Error> {
+        let lease = self.change(id, |state| {
+            if state & GONE != 0 {
+                Err(Error::Gone)
+            } else if switching && state & UPGRADE == 0 {
+                Err(Error::invalid("status 101 needs a request with Upgrade"))
+            } else if state & (BEGINNING | BEGUN) != 0 || state & PINS == PINS {
+                Err(Error::State)
+            } else {
+                Ok((state + PIN) | BEGINNING)
+            }
+        })?;
+        if let Some(length) = length {
+            lease.left.store(length.saturating_sub(first), Relaxed);
+            lease.state.fetch_or(LENGTH, AcqRel);
+        }
+        lease.queued.fetch_add(first, SeqCst);
+        Ok(Pin(lease))
+    }
+
+    /// Second half, after the begin was passed on: from here writes are taken.
+    pub fn begun(&self, pin: &Pin<'_>) {
+        pin.0.state.fetch_or(BEGUN, AcqRel);
+    }
+
+    /// Room for `n` bytes of body: `Again` at high water, with the promise that the loop will tell.
+    pub fn reserve(&self, id: Id, n: u64) -> Result<Pin<'_>, Error> {
+        let pin = self.pin_present(id)?;
+        let lease = pin.0;
+        let state = lease.state.load(Acquire);
+        if n > 0 && state & BEGUN == 0 {
+            return Err(Error::State);
+        }
+        if lease.queued.load(SeqCst) >= self.high_water {
+            lease.state.fetch_or(WAITING, SeqCst);
+            // The loop may have drained between the two: then either it saw the flag, or this takes it back.
+            if lease.queued.load(SeqCst) >= self.high_water || lease.state.fetch_and(!WAITING, SeqCst) & WAITING == 0 {
+                return Err(Error::Again);
+            }
+        }
+        if n > 0 && state & LENGTH != 0 {
+            lease
+                .left
+                .fetch_update(AcqRel, Acquire, |left| left.checked_sub(n))
+                .map_err(|left| Error::invalid(format!("{n} bytes written where {left} are left of the length")))?;
+        }
+        lease.queued.fetch_add(n, SeqCst);
+        Ok(pin)
+    }
+
+    /// What was reserved is not written after all.
+    pub fn unreserve(&self, pin: &Pin<'_>, n: u64) {
+        pin.0.queued.fetch_sub(n, SeqCst);
+        if pin.0.state.load(Acquire) & LENGTH != 0 {
+            pin.0.left.fetch_add(n, AcqRel);
+        }
+    }
+
+    /// An informational answer: before begin.
+    pub fn inform(&self, id: Id) -> Result<Pin<'_>, Error> {
+        let pin = self.pin_present(id)?;
+        if pin.0.state.load(Acquire) & (BEGINNING | BEGUN) != 0 {
+            return Err(Error::State);
+        }
+        Ok(pin)
+    }
+
+    /// Any call that only needs the id to be alive and its peer there.
+    pub fn present(&self, id: Id) -> Result<Pin<'_>, Error> {
+        self.pin_present(id)
+    }
+
+    pub fn set_user(&self, id: Id, user: u64) -> Result<(), Error> {
+        let pin = self.pin(id)?;
+        pin.0.user.store(user, Release);
+        Ok(())
+    }
+
+    /// Whether the id is alive, i.e. still to be settled.
+    pub fn alive(&self, id: Id) -> bool {
+        self.pin(id).is_ok()
+    }
+
+    /// Whether this id was settled already; for the heads that outlive their encke.
+    pub fn settled(&self, id: Id) -> bool {
+        !self.alive(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one() -> (Leases, Id) {
+        let leases = Leases::new(3, 100);
+        leases.open(70, 5, false);
+        (leases, Id::new(3, Kind::Request, 70, 5))
+    }
+
+    #[test]
+    fn places_are_dense() {
+        let mut last = (0, usize::MAX);
+        for slot in 0..100_000 {
+            let (chunk, index) = place(slot);
+            if chunk == last.0 {
+                assert_eq!(index, last.1.wrapping_add(1));
+            } else {
+                assert_eq!((chunk, index), (last.0 + 1, 0));
+            }
+            assert!(index < (FIRST_CHUNK as usize) << chunk);
+            last = (chunk, index);
+        }
+        assert!(place(super::super::id::MAX_SLOTS - 1).0 < CHUNKS);
+    }
+
+    #[test]
+    fn settles_once() {
+        let (leases, id) = one();
+        assert_eq!(leases.settle(id, Settle::End), Err(Error::State));
+        assert_eq!(leases.settle(id, Settle::Whole), Ok(Settled::Answer));
+        for how in [Settle::Whole, Settle::End, Settle::Abort] {
+            assert_eq!(leases.settle(id, how), Err(Error::Gone));
+        }
+        assert!(leases.reserve(id, 0).is_err());
+    }
+
+    #[test]
+    fn foreign_and_stale_ids_are_gone() {
+        let (leases, id) = one();
+        for other in [
+            Id::NONE,
+            Id(u64::MAX),
+            Id::new(4, Kind::Request, 70, 5),
+            Id::new(3, Kind::Connection, 70, 5),
+            Id::new(3, Kind::Request, 70, 4),
+            Id::new(3, Kind::Request, 71, 5),
+            Id::new(3, Kind::Request, 1 << 20, 5),
+        ] {
+            assert_eq!(leases.settle(other, Settle::Abort), Err(Error::Gone));
+        }
+        assert!(leases.close(70));
+        assert_eq!(leases.settle(id, Settle::Abort), Err(Error::Gone));
+    }
+
+    #[test]
+    fn a_gone_peer_still_wants_a_settle() {
+        let (leases, id) = one();
+        assert!(leases.mark_gone(70));
+        assert_eq!(leases.begin(id, None, 0, false).err(), Some(Error::Gone));
+        assert_eq!(leases.reserve(id, 0).err(), Some(Error::Gone));
+        assert_eq!(leases.settle(id, Settle::Whole), Ok(Settled::Gone));
+        assert!(!leases.mark_gone(70));
+    }
+
+    #[test]
+    fn begin_once_then_write_within_the_length() {
+        let (leases, id) = one();
+        assert_eq!(leases.reserve(id, 1).err(), Some(Error::State));
+        {
+            let pin = leases.begin(id, Some(10), 4, false).unwrap();
+            assert_eq!(leases.begin(id, None, 0, false).err(), Some(Error::State));
+            assert_eq!(leases.settle(id, Settle::Whole), Err(Error::State));
+            assert_eq!(leases.reserve(id, 1).err(), Some(Error::State), "not passed on yet");
+            leases.begun(&pin);
+        }
+        drop(leases.reserve(id, 6).unwrap());
+        assert!(matches!(leases.reserve(id, 1), Err(Error::Invalid(_))));
+        assert_eq!(leases.settle(id, Settle::End), Ok(Settled::Answer));
+    }
+
+    #[test]
+    fn one_writable_after_any_number_of_agains() {
+        let (leases, id) = one();
+        let pin = leases.begin(id, None, 0, false).unwrap();
+        leases.begun(&pin);
+        drop(pin);
+        drop(leases.reserve(id, 500).unwrap());
+        assert_eq!(leases.reserve(id, 1).err(), Some(Error::Again));
+        assert_eq!(leases.reserve(id, 0).err(), Some(Error::Again));
+        assert!(!leases.drained(70, 400, 50));
+        assert!(leases.drained(70, 60, 50));
+        assert!(!leases.drained(70, 40, 50));
+        drop(leases.reserve(id, 1).unwrap());
+    }
+
+    #[test]
+    fn a_pinned_slot_is_not_idle() {
+        let (leases, id) = one();
+        let pin = leases.present(id).unwrap();
+        assert!(!leases.close(70));
+        assert!(!leases.idle(70));
+        drop(pin);
+        assert!(leases.idle(70));
+    }
+}

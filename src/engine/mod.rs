@@ -1,0 +1,426 @@
+//! A server as a plain value: connections, pipelines, ids, events, deadlines and the memory budget. No socket, no clock,
+//! no randomness: bytes and the time are passed in, bytes and events are taken out, and the same calls give the same
+//! results.
+//!
+//! A driver accepts ([`Engine::accept`]), brings bytes ([`Engine::receive`]), asks which connections may go on
+//! ([`Engine::next_ready`]) and which have something to send or to end ([`Engine::next_dirty`], [`Engine::front`],
+//! [`Engine::verdict`]); the host takes events ([`Engine::next_event`]) and answers by id.
+
+pub mod answer;
+pub mod connection;
+pub mod event;
+pub mod exchange;
+pub mod head;
+pub mod id;
+pub mod lease;
+mod lifecycle;
+pub mod mailbox;
+pub mod output;
+pub mod peer;
+mod pipeline;
+mod receive;
+pub mod settings;
+pub mod slab;
+pub mod stats;
+pub mod wheel;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::http1::date::imf_fixdate;
+use crate::http1::request::RequestHead;
+
+use connection::{Connection, Pool, DIRTY, PAUSED, READY};
+use event::{Event, Events, What};
+use exchange::Exchange;
+use head::Head;
+use id::{Id, Kind, Tag};
+use lease::Leases;
+use output::Released;
+use settings::Settings;
+use slab::Slab;
+use stats::Counters;
+use wheel::Wheel;
+
+/// Why a call did nothing, or not what was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    Invalid(Cow<'static, str>),
+    State,
+    Gone,
+    Again,
+    Closed,
+    NoMemory,
+    System(i32, Cow<'static, str>),
+    Tls(Cow<'static, str>),
+    NotSupported(Cow<'static, str>),
+    Range,
+    Thread,
+}
+
+impl Error {
+    pub fn invalid(text: impl Into<Cow<'static, str>>) -> Error {
+        Error::Invalid(text.into())
+    }
+}
+
+/// What the driver is to do with a connection whose output is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Stay,
+    /// Close the sending side, then go on reading.
+    Shutdown,
+    Close,
+    /// Close so that the peer sees a failure.
+    Reset,
+}
+
+#[derive(Debug)]
+pub struct Engine {
+    pub settings: Settings,
+    tag: Tag,
+    now: u64,
+    unix: u64,
+    date: [u8; 29],
+    connections: Slab<Connection>,
+    exchanges: Slab<Exchange>,
+    leases: Arc<Leases>,
+    /// Slots of exchanges that a thread still works on.
+    limbo: Vec<u32>,
+    wheel: Wheel,
+    events: Events,
+    ready: VecDeque<u32>,
+    dirty: VecDeque<u32>,
+    paused: VecDeque<u32>,
+    /// Exchanges whose heads the host has done with.
+    retired: Vec<u32>,
+    /// Delivered in this drain with 100-continue to be decided at its end.
+    expecting: Vec<Id>,
+    pool: Pool,
+    parsed: RequestHead,
+    released: Vec<Released>,
+    counters: Counters,
+    /// Requests queued for the host.
+    undelivered: u64,
+    /// Deadline of the drain.
+    draining: Option<u64>,
+    told_drained: bool,
+}
+
+impl Engine {
+    pub fn new(settings: Settings, tag: Tag, now: u64, unix: u64) -> Engine {
+        let leases = Arc::new(Leases::new(tag.number, settings.high_water));
+        Engine {
+            settings,
+            tag,
+            now,
+            unix,
+            date: imf_fixdate(unix),
+            connections: Slab::new(tag.used),
+            exchanges: Slab::new(tag.used),
+            leases,
+            limbo: Vec::new(),
+            wheel: Wheel::new(now),
+            events: Events::default(),
+            ready: VecDeque::new(),
+            dirty: VecDeque::new(),
+            paused: VecDeque::new(),
+            retired: Vec::new(),
+            expecting: Vec::new(),
+            pool: Pool::default(),
+            parsed: RequestHead::default(),
+            released: Vec::new(),
+            counters: Counters::default(),
+            undelivered: 0,
+            draining: None,
+            told_drained: false,
+        }
+    }
+
+    /// Milliseconds of a clock that never goes back, and seconds since 1970.
+    pub fn set_now(&mut self, now: u64, unix: u64) {
+        self.now = now;
+        if unix != self.unix {
+            self.unix = unix;
+            self.date = imf_fixdate(unix);
+        }
+    }
+
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub fn leases(&self) -> &Arc<Leases> {
+        &self.leases
+    }
+
+    pub fn tag(&self) -> Tag {
+        self.tag
+    }
+
+    /// The last generation that an id of this engine carries.
+    pub fn last_generation(&self) -> u32 {
+        self.connections.last_generation().max(self.exchanges.last_generation())
+    }
+
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.counters;
+        counters.connections = self.connections.len() as u64;
+        counters
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub fn connection_id(&self, connection: u32) -> Id {
+        Id::new(self.tag.number, Kind::Connection, connection, self.connections.generation(connection))
+    }
+
+    /// The connection that an id of a connection or of a request means.
+    pub fn connection_of(&mut self, id: Id) -> Option<u32> {
+        if id.tag() != self.tag.number {
+            return None;
+        }
+        match id.kind() {
+            Kind::Connection => self.connections.holds(id.slot(), id.generation()).then_some(id.slot()),
+            Kind::Request => {
+                let exchange = self.exchanges.get_mut(id.slot(), id.generation())?;
+                let connection = exchange.connection;
+                (exchange.is(exchange::DELIVERED) && connection != connection::NONE).then_some(connection)
+            }
+            _ => None,
+        }
+    }
+
+    pub fn connection(&self, connection: u32) -> Option<&Connection> {
+        self.connections.at(connection)
+    }
+
+    // ---- lists -----------------------------------------------------------------------------------------------------
+
+    /// The connection may go on: it has readiness, or buffered bytes that can be dealt with now.
+    pub fn make_ready(&mut self, connection: u32) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            if !c.is(READY) {
+                c.flags |= READY;
+                self.ready.push_back(connection);
+            }
+        }
+    }
+
+    pub fn next_ready(&mut self) -> Option<u32> {
+        while let Some(connection) = self.ready.pop_front() {
+            if let Some(c) = self.connections.at_mut(connection) {
+                if c.is(READY) {
+                    c.flags &= !READY;
+                    return Some(connection);
+                }
+            }
+        }
+        None
+    }
+
+    pub fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    fn make_dirty(&mut self, connection: u32) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            if !c.is(DIRTY) {
+                c.flags |= DIRTY;
+                self.dirty.push_back(connection);
+            }
+        }
+    }
+
+    /// A connection that has something to send or to end.
+    pub fn next_dirty(&mut self) -> Option<u32> {
+        while let Some(connection) = self.dirty.pop_front() {
+            if let Some(c) = self.connections.at_mut(connection) {
+                if c.is(DIRTY) {
+                    c.flags &= !DIRTY;
+                    return Some(connection);
+                }
+            }
+        }
+        None
+    }
+
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    // ---- events ----------------------------------------------------------------------------------------------------
+
+    /// Whether there is an event that the host may have now.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    pub fn events_full(&self) -> bool {
+        self.events.is_full()
+    }
+
+    fn may_deliver(&self) -> bool {
+        self.counters.held < self.settings.max_held
+    }
+
+    /// Sets events aside that the host does not want now, or brings them back.
+    fn sort_events(&mut self) {
+        if self.may_deliver() {
+            if self.events.has_parked() {
+                self.events.unpark();
+            }
+            return;
+        }
+        while let Some(event) = self.events.front() {
+            let wait = match event.what {
+                What::Request(_) => true,
+                What::Body { .. } | What::HalfClosed => {
+                    let id = event.id;
+                    self.exchanges
+                        .get_mut(id.slot(), id.generation())
+                        .is_some_and(|exchange| !exchange.is(exchange::DELIVERED))
+                }
+                _ => false,
+            };
+            if !wait {
+                break;
+            }
+            self.events.park_front();
+        }
+    }
+
+    /// The next event for the host.
+    pub fn next_event(&mut self) -> Option<Event> {
+        loop {
+            self.sort_events();
+            let mut event = self.events.pop()?;
+            let id = event.id;
+            match &mut event.what {
+                What::Request(head) => {
+                    self.undelivered -= 1;
+                    let (slot, generation) = (id.slot(), id.generation());
+                    let exchange = self.exchanges.get_mut(slot, generation);
+                    let Some(exchange) = exchange.filter(|e| !e.is(exchange::HIDDEN)) else {
+                        let head = std::mem::take(head);
+                        self.counters.memory -= head.bytes.len() as u64;
+                        self.pool.give_head(head);
+                        continue;
+                    };
+                    exchange.flags |= exchange::DELIVERED;
+                    exchange.received = self.now;
+                    if exchange.is(exchange::EXPECT) {
+                        self.expecting.push(id);
+                    }
+                    self.counters.held += 1;
+                    self.counters.requests += 1;
+                    self.leases.open(slot, generation, exchange.is(exchange::UPGRADE | exchange::CONNECT));
+                    if self.settings.answer_timeout > 0 {
+                        let connection = exchange.connection;
+                        self.schedule(connection);
+                    }
+                }
+                What::Body { data, .. } => {
+                    self.counters.memory -= data.len() as u64;
+                    if !self.shows(id) {
+                        let data = std::mem::take(data);
+                        self.pool.give_buffer(data);
+                        continue;
+                    }
+                    event.user = self.leases.user(id.slot());
+                }
+                What::Writable | What::HalfClosed | What::Aborted(_) => {
+                    if !self.shows(id) {
+                        continue;
+                    }
+                    event.user = self.leases.user(id.slot());
+                }
+                _ => {}
+            }
+            return Some(event);
+        }
+    }
+
+    /// Whether events of this request are still shown: not after its settle.
+    fn shows(&mut self, id: Id) -> bool {
+        self.exchanges.holds(id.slot(), id.generation()) && !self.leases.is_settled(id.slot())
+    }
+
+    /// A head that was handed over and is done with comes back for reuse.
+    pub fn recycle_head(&mut self, head: Box<Head>) {
+        self.pool.give_head(head);
+    }
+
+    pub fn recycle_buffer(&mut self, buffer: Vec<u8>) {
+        self.pool.give_buffer(buffer);
+    }
+
+    /// Slots of requests whose heads may be recycled.
+    pub fn take_retired(&mut self) -> Option<u32> {
+        self.retired.pop()
+    }
+
+    // ---- limits over all connections ---------------------------------------------------------------------------------
+
+    /// The host's brake, live.
+    pub fn set_max_held(&mut self, n: u64) {
+        self.settings.max_held = n;
+        self.sort_events();
+        self.unpause();
+    }
+
+    fn within_limits(&self) -> bool {
+        self.counters.held + self.undelivered < self.settings.max_held
+            && self.counters.memory < self.settings.max_memory
+    }
+
+    fn pause(&mut self, connection: u32) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            if !c.is(PAUSED) {
+                c.flags |= PAUSED;
+                self.paused.push_back(connection);
+            }
+        }
+    }
+
+    /// Lets paused connections go on as far as the limits have room.
+    fn unpause(&mut self) {
+        if self.paused.is_empty() || !self.within_limits() {
+            return;
+        }
+        let mut room = (self.settings.max_held - self.counters.held - self.undelivered).min(64);
+        while room > 0 {
+            let Some(connection) = self.paused.pop_front() else { break };
+            let Some(c) = self.connections.at_mut(connection) else { continue };
+            if c.is(PAUSED) {
+                c.flags &= !PAUSED;
+                self.make_ready(connection);
+                room -= 1;
+            }
+        }
+    }
+
+    // ---- accounting --------------------------------------------------------------------------------------------------
+
+    /// Brings the account of a connection's buffers up to date.
+    fn recharge(&mut self, connection: u32) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            let charge = c.memory().min(u32::MAX as usize) as u32;
+            if charge != c.charge {
+                self.counters.memory = self.counters.memory + charge as u64 - c.charge as u64;
+                c.charge = charge;
+            }
+            let queued = c.unsent();
+            if queued != c.queued {
+                self.counters.queued_bytes = self.counters.queued_bytes + queued - c.queued;
+                c.queued = queued;
+            }
+        }
+    }
+}

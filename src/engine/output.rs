@@ -1,0 +1,365 @@
+//! Owns the bytes on their way out, of a connection or of an answer that waits for its turn. Rule: small pieces are
+//! copied together, large ones are gathered where they lie, and nothing is forgotten before the kernel has it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::IoSlice;
+
+/// Pieces up to this size are copied together.
+pub const COPY_LIMIT: usize = 16 << 10;
+/// Buffers above this capacity are not kept for reuse.
+pub const KEEP_LIMIT: usize = 64 << 10;
+
+/// Bytes of the host that are not copied.
+pub trait Lent: Send {
+    fn bytes(&self) -> &[u8];
+}
+
+/// A lent buffer that came back: the answer it belonged to and the host's cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    pub slot: u32,
+    pub cookie: u64,
+}
+
+pub enum Segment {
+    /// Small pieces, copied together; grows.
+    Copied(Vec<u8>),
+    Owned(Vec<u8>),
+    Lent {
+        bytes: Box<dyn Lent>,
+        released: Released,
+    },
+    /// `left` bytes of the file from `offset`: read by the driver.
+    File {
+        file: File,
+        offset: u64,
+        left: u64,
+    },
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Segment::Copied(v) => write!(f, "Copied({})", v.len()),
+            Segment::Owned(v) => write!(f, "Owned({})", v.len()),
+            Segment::Lent { bytes, .. } => write!(f, "Lent({})", bytes.bytes().len()),
+            Segment::File { offset, left, .. } => write!(f, "File({offset}, {left})"),
+        }
+    }
+}
+
+impl Segment {
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Segment::Copied(v) | Segment::Owned(v) => Some(v),
+            Segment::Lent { bytes, .. } => Some(bytes.bytes()),
+            Segment::File { .. } => None,
+        }
+    }
+}
+
+/// Reached when everything queued before it was handed to the kernel.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: u64,
+    slot: u32,
+}
+
+#[derive(Debug, Default)]
+pub struct Output {
+    segments: VecDeque<Segment>,
+    /// Bytes of the first segment that are gone.
+    offset: usize,
+    /// Bytes ever queued and ever sent.
+    queued: u64,
+    sent: u64,
+    marks: VecDeque<Mark>,
+    /// Bytes that lie in memory of the library.
+    memory: usize,
+    /// When the last byte was taken, or when the queue began.
+    pub progress: u64,
+}
+
+/// What is at the front.
+#[derive(Debug)]
+pub enum Front<'a> {
+    Nothing,
+    /// This many slices were filled in; true when a file follows them.
+    Bytes(usize, bool),
+    File {
+        file: &'a File,
+        offset: u64,
+        left: u64,
+    },
+}
+
+impl Output {
+    pub fn is_empty(&self) -> bool {
+        self.queued == self.sent
+    }
+
+    /// Bytes not yet sent.
+    pub fn len(&self) -> u64 {
+        self.queued - self.sent
+    }
+
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// A place in the stream of all bytes ever queued.
+    pub fn end(&self) -> u64 {
+        self.queued
+    }
+
+    pub fn sent_so_far(&self) -> u64 {
+        self.sent
+    }
+
+    /// The buffer to append small pieces to; tell what was appended by [`Output::appended`].
+    #[inline]
+    pub fn tail(&mut self, spare: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
+        if !matches!(self.segments.back(), Some(Segment::Copied(_))) {
+            self.segments.push_back(Segment::Copied(spare.pop().unwrap_or_default()));
+        }
+        match self.segments.back_mut() {
+            Some(Segment::Copied(tail)) => tail,
+            _ => unreachable!("pushed above"),
+        }
+    }
+
+    #[inline]
+    pub fn appended(&mut self, n: usize) {
+        self.queued += n as u64;
+        self.memory += n;
+    }
+
+    /// Queues bytes: copied when small, as they are when large.
+    pub fn push(&mut self, bytes: &[u8], spare: &mut Vec<Vec<u8>>) {
+        if bytes.len() <= COPY_LIMIT {
+            self.tail(spare).extend_from_slice(bytes);
+            self.appended(bytes.len());
+        } else {
+            self.push_owned(bytes.to_vec(), spare);
+        }
+    }
+
+    pub fn push_owned(&mut self, bytes: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
+        if bytes.len() <= COPY_LIMIT {
+            return self.push(&bytes, spare);
+        }
+        let n = bytes.len();
+        self.segments.push_back(Segment::Owned(bytes));
+        self.appended(n);
+    }
+
+    pub fn push_lent(&mut self, bytes: Box<dyn Lent>, released: Released) {
+        self.queued += bytes.bytes().len() as u64;
+        self.segments.push_back(Segment::Lent { bytes, released });
+    }
+
+    pub fn push_file(&mut self, file: File, offset: u64, left: u64) {
+        self.queued += left;
+        self.segments.push_back(Segment::File { file, offset, left });
+    }
+
+    /// Asks to be told of `slot` when everything queued so far is sent.
+    pub fn mark(&mut self, slot: u32) {
+        self.marks.push_back(Mark { at: self.queued, slot });
+    }
+
+    /// Moves everything of `other` behind this.
+    pub fn append(&mut self, other: &mut Output) {
+        debug_assert!(other.sent == 0 && other.offset == 0 && other.marks.is_empty());
+        self.queued += other.queued;
+        self.memory += other.memory;
+        for segment in other.segments.drain(..) {
+            match (self.segments.back_mut(), segment) {
+                (Some(Segment::Copied(tail)), Segment::Copied(more)) if more.len() <= COPY_LIMIT => {
+                    tail.extend_from_slice(&more)
+                }
+                (_, segment) => self.segments.push_back(segment),
+            }
+        }
+        other.queued = 0;
+        other.memory = 0;
+    }
+
+    /// Fills in what can be written in one call.
+    pub fn front<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> Front<'a> {
+        let mut filled = 0;
+        let mut offset = self.offset;
+        for segment in &self.segments {
+            let Some(bytes) = segment.bytes() else {
+                if filled > 0 {
+                    return Front::Bytes(filled, true);
+                }
+                if let Segment::File { file, offset, left } = segment {
+                    return Front::File { file, offset: *offset, left: *left };
+                }
+                break;
+            };
+            if filled == slices.len() {
+                break;
+            }
+            if bytes.len() > offset {
+                slices[filled] = IoSlice::new(&bytes[offset..]);
+                filled += 1;
+            }
+            offset = 0;
+        }
+        if filled == 0 {
+            Front::Nothing
+        } else {
+            Front::Bytes(filled, false)
+        }
+    }
+
+    /// `n` bytes of the front were handed to the kernel.
+    pub fn advance(&mut self, n: usize, released: &mut Vec<Released>, spare: &mut Vec<Vec<u8>>) {
+        self.sent += n as u64;
+        let mut n = n;
+        while let Some(segment) = self.segments.front_mut() {
+            match segment {
+                Segment::File { offset, left, .. } => {
+                    let step = (*left).min(n as u64);
+                    *offset += step;
+                    *left -= step;
+                    n -= step as usize;
+                    if *left > 0 {
+                        break;
+                    }
+                }
+                segment => {
+                    let len = segment.bytes().map_or(0, |bytes| bytes.len()) - self.offset;
+                    if n < len {
+                        if !matches!(segment, Segment::Lent { .. }) {
+                            self.memory -= n;
+                        }
+                        self.offset += n;
+                        break;
+                    }
+                    if !matches!(segment, Segment::Lent { .. }) {
+                        self.memory -= len;
+                    }
+                    n -= len;
+                }
+            }
+            self.offset = 0;
+            match self.segments.pop_front() {
+                Some(Segment::Copied(mut v)) if v.capacity() <= KEEP_LIMIT => {
+                    v.clear();
+                    spare.push(v);
+                }
+                Some(Segment::Lent { released: r, .. }) => released.push(r),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next slot whose mark was passed.
+    #[inline]
+    pub fn passed(&mut self) -> Option<u32> {
+        match self.marks.front() {
+            Some(mark) if mark.at <= self.sent => self.marks.pop_front().map(|mark| mark.slot),
+            _ => None,
+        }
+    }
+
+    /// Slots whose marks were not reached, each with the bytes that are missing to its mark.
+    pub fn marked(&mut self) -> Vec<(u32, u64)> {
+        let sent = self.sent;
+        self.marks.drain(..).map(|mark| (mark.slot, mark.at - sent)).collect()
+    }
+
+    /// Forgets everything; lent buffers come back.
+    pub fn clear(&mut self, released: &mut Vec<Released>) {
+        for segment in self.segments.drain(..) {
+            if let Segment::Lent { released: r, .. } = segment {
+                released.push(r);
+            }
+        }
+        self.marks.clear();
+        self.offset = 0;
+        self.queued = 0;
+        self.sent = 0;
+        self.memory = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Loan(&'static [u8]);
+    impl Lent for Loan {
+        fn bytes(&self) -> &[u8] {
+            self.0
+        }
+    }
+
+    fn drain(out: &mut Output, step: usize, released: &mut Vec<Released>) -> Vec<u8> {
+        let (mut all, mut spare) = (Vec::new(), Vec::new());
+        while !out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 3];
+            let Front::Bytes(n, _) = out.front(&mut slices) else { panic!("no bytes") };
+            let flat: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
+            let step = step.min(flat.len());
+            all.extend_from_slice(&flat[..step]);
+            out.advance(step, released, &mut spare);
+        }
+        all
+    }
+
+    #[test]
+    fn any_step_gives_the_same_bytes() {
+        for step in [1, 2, 3, 7, 100, 1 << 20] {
+            let (mut out, mut spare, mut released) = (Output::default(), Vec::new(), Vec::new());
+            out.push(b"one", &mut spare);
+            out.push(b"two", &mut spare);
+            out.mark(1);
+            out.push_lent(Box::new(Loan(b"three")), Released { slot: 9, cookie: 3 });
+            out.push(b"", &mut spare);
+            out.mark(2);
+            out.push_owned(vec![b'x'; COPY_LIMIT + 1], &mut spare);
+            assert_eq!(out.memory(), 6 + COPY_LIMIT + 1);
+            assert_eq!(out.passed(), None);
+            let all = drain(&mut out, step, &mut released);
+            assert_eq!(&all[..11], b"onetwothree");
+            assert_eq!(all.len(), 11 + COPY_LIMIT + 1);
+            assert_eq!(released, [Released { slot: 9, cookie: 3 }]);
+            assert_eq!((out.passed(), out.passed(), out.passed()), (Some(1), Some(2), None));
+            assert_eq!((out.memory(), out.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_mark_on_nothing_is_passed_at_once() {
+        let mut out = Output::default();
+        out.mark(4);
+        assert_eq!(out.passed(), Some(4));
+    }
+
+    #[test]
+    fn waiting_output_joins_in_order() {
+        let (mut out, mut waiting, mut spare, mut released) =
+            (Output::default(), Output::default(), Vec::new(), Vec::new());
+        out.push(b"a", &mut spare);
+        waiting.push(b"b", &mut spare);
+        waiting.push_lent(Box::new(Loan(b"c")), Released { slot: 1, cookie: 1 });
+        waiting.push(b"d", &mut spare);
+        out.append(&mut waiting);
+        assert!(waiting.is_empty());
+        assert_eq!(drain(&mut out, 100, &mut released), b"abcd");
+    }
+
+    #[test]
+    fn clear_gives_lent_buffers_back() {
+        let (mut out, mut released) = (Output::default(), Vec::new());
+        out.push_lent(Box::new(Loan(b"c")), Released { slot: 1, cookie: 5 });
+        out.clear(&mut released);
+        assert_eq!(released.len(), 1);
+        assert!(out.is_empty());
+    }
+}

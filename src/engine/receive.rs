@@ -1,0 +1,612 @@
+//! Owns the way of bytes from a connection to the host: heads, bodies, tunnels. Rule: one reading of every byte; what
+//! cannot be dealt with now is kept, in order, and its connection is not read until it can.
+
+use crate::http1::chunked::Decoder;
+use crate::http1::request::{self, Framing, Limits, Parsed, Scan};
+use crate::http1::Fault;
+
+use super::connection::*;
+use super::event::{self, End, What};
+use super::exchange::{self, Exchange};
+use super::head;
+use super::id::{Id, Kind};
+use super::Engine;
+
+/// So much of a body that nobody wants is read for the sake of the connection.
+pub(super) const DROP_ALLOWANCE: u64 = 64 << 10;
+/// Bytes of a body in one event at the most.
+const PIECE: usize = 64 << 10;
+
+/// What became of some bytes.
+enum Step {
+    Took(usize),
+    /// The rest is kept until more bytes come.
+    More(usize),
+    /// The rest is kept until something else changes.
+    Wait(usize),
+}
+
+impl Engine {
+    /// Whether the driver should read this connection.
+    pub fn wants_input(&self, connection: u32) -> bool {
+        let Some(c) = self.connections.at(connection) else { return false };
+        if c.is(EOF | CUT) {
+            return false;
+        }
+        if c.is(LINGERS | CLOSING | STOPPED) && !c.in_body() {
+            return true; // to see its end
+        }
+        !c.is(PAUSED | WAITS) && self.counters.memory < self.settings.max_memory
+    }
+
+    /// Bytes of the peer.
+    pub fn receive(&mut self, connection: u32, data: &[u8]) {
+        self.counters.bytes_in += data.len() as u64;
+        let Some(c) = self.connections.at_mut(connection) else { return };
+        if let Some(mut input) = c.input.take() {
+            if input.bytes.is_empty() {
+                let taken = self.consume(connection, data, &mut input);
+                self.keep(connection, input, &data[taken..]);
+            } else {
+                input.bytes.extend_from_slice(data);
+                self.work_off(connection, input);
+            }
+        } else {
+            // The usual case: whole requests straight from the driver's buffer.
+            let taken = self.consume_heads(connection, data);
+            if taken < data.len() {
+                let mut input = match self.connections.at_mut(connection).and_then(|c| c.input.take()) {
+                    Some(input) => input,
+                    None => self.pool.input(),
+                };
+                let more = self.consume(connection, &data[taken..], &mut input);
+                self.keep(connection, input, &data[taken + more..]);
+            }
+        }
+        self.after_input(connection);
+    }
+
+    /// Goes on with buffered bytes.
+    pub fn resume(&mut self, connection: u32) {
+        let Some(c) = self.connections.at_mut(connection) else { return };
+        c.flags &= !WAITS;
+        if let Some(input) = c.input.take() {
+            self.work_off(connection, input);
+        }
+        self.after_input(connection);
+    }
+
+    /// Whether [`Engine::resume`] has bytes to work on.
+    pub fn has_buffered(&self, connection: u32) -> bool {
+        self.connections.at(connection).is_some_and(|c| c.buffered() > 0)
+    }
+
+    /// The peer has closed its sending side.
+    pub fn end_of_input(&mut self, connection: u32) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            c.flags |= EOF;
+        }
+        self.after_input(connection);
+    }
+
+    // ---- buffers -----------------------------------------------------------------------------------------------------
+
+    fn keep(&mut self, connection: u32, mut input: Box<Input>, rest: &[u8]) {
+        input.bytes.extend_from_slice(rest);
+        self.put_back(connection, input);
+    }
+
+    fn work_off(&mut self, connection: u32, mut input: Box<Input>) {
+        let bytes = std::mem::take(&mut input.bytes);
+        let start = std::mem::take(&mut input.start);
+        let taken = self.consume(connection, &bytes[start..], &mut input);
+        input.bytes = bytes;
+        input.start = start + taken;
+        if input.start == input.bytes.len() {
+            input.bytes.clear();
+            input.start = 0;
+        } else if input.start > input.bytes.len() / 2 {
+            input.bytes.drain(..input.start);
+            input.start = 0;
+        }
+        self.put_back(connection, input);
+    }
+
+    fn put_back(&mut self, connection: u32, input: Box<Input>) {
+        match self.connections.at_mut(connection) {
+            Some(c) if !input.bytes.is_empty() || input.body.is_some() => c.input = Some(input),
+            _ => self.pool.give_input(input),
+        }
+        self.recharge(connection);
+    }
+
+    // ---- the state machine -------------------------------------------------------------------------------------------
+
+    /// Heads without partial state: as many as are whole. Leaves bodies to [`Engine::consume`].
+    fn consume_heads(&mut self, connection: u32, data: &[u8]) -> usize {
+        let mut at = 0;
+        while at < data.len() {
+            let mut scan = Scan::new();
+            let mut body = None;
+            match self.take_request(connection, &data[at..], &mut scan, &mut body) {
+                Step::Took(n) => at += n,
+                Step::More(_) | Step::Wait(_) => break,
+            }
+            if let Some(body) = body {
+                let mut input = self.pool.input();
+                input.since = self.now;
+                input.body = Some(body);
+                if let Some(c) = self.connections.at_mut(connection) {
+                    c.input = Some(input);
+                }
+                break;
+            }
+        }
+        at
+    }
+
+    /// Deals with as many bytes as can be dealt with now: how many those were.
+    fn consume(&mut self, connection: u32, data: &[u8], input: &mut Input) -> usize {
+        let mut at = 0;
+        loop {
+            let rest = &data[at..];
+            let step = match input.body.take() {
+                Some(mut body) => {
+                    if !rest.is_empty() {
+                        input.since = self.now;
+                    }
+                    let (step, over) = self.take_body(connection, rest, &mut body);
+                    if !over {
+                        input.body = Some(body);
+                    }
+                    // A body may end without further bytes.
+                    if over && rest.is_empty() {
+                        return at;
+                    }
+                    step
+                }
+                None if rest.is_empty() => return at,
+                None => self.take_request(connection, rest, &mut input.scan, &mut input.body),
+            };
+            match step {
+                Step::Took(0) if input.body.is_none() => return at,
+                Step::Took(n) => {
+                    at += n;
+                    if input.body.is_none() {
+                        input.scan = Scan::new();
+                    }
+                }
+                Step::More(n) => {
+                    let at = at + n;
+                    if input.body.is_none() && data.len() > at {
+                        self.begin_head(connection, input);
+                    }
+                    return at;
+                }
+                Step::Wait(n) => return at + n,
+            }
+        }
+    }
+
+    fn begin_head(&mut self, connection: u32, input: &mut Input) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            if !c.is(IN_HEAD) {
+                c.flags |= IN_HEAD;
+                input.since = self.now;
+            }
+        }
+    }
+
+    /// Whether this connection may hand over another request now. Otherwise it is put where it is found again.
+    fn may_take(&mut self, connection: u32) -> bool {
+        let within = self.within_limits();
+        let full = self.events.is_full();
+        let (most, high) = (self.settings.max_pipeline, self.settings.high_water);
+        let Some(c) = self.connections.at_mut(connection) else { return false };
+        if c.is(HOLDS) || c.open >= most || c.unsent() >= high {
+            c.flags |= WAITS;
+            return false;
+        }
+        if full {
+            self.make_ready(connection);
+            return false;
+        }
+        if !within {
+            self.pause(connection);
+            return false;
+        }
+        true
+    }
+
+    fn take_request(&mut self, connection: u32, data: &[u8], scan: &mut Scan, body: &mut Option<BodyIn>) -> Step {
+        let Some(c) = self.connections.at(connection) else { return Step::Took(data.len()) };
+        if c.is(STOPPED | CLOSING | LINGERS | CUT) {
+            return Step::Took(data.len());
+        }
+        if !self.may_take(connection) {
+            return Step::Wait(0);
+        }
+        if !scan.worth_parsing(data) && data.len() < self.settings.max_head {
+            return Step::More(0);
+        }
+        let limits = Limits {
+            max_head: self.settings.max_head,
+            max_fields: self.settings.max_fields,
+            allow_connect: self.settings.connect,
+        };
+        match request::parse(data, &limits, &mut self.parsed) {
+            Ok(Parsed::Partial) => Step::More(0),
+            Ok(Parsed::Complete) => self.take_head(connection, data, scan, body),
+            Err(fault) => {
+                self.refuse(connection, fault);
+                Step::Took(data.len())
+            }
+        }
+    }
+
+    /// A whole head was parsed: makes it an exchange, or leaves it where it is.
+    fn take_head(&mut self, connection: u32, data: &[u8], scan: &mut Scan, body: &mut Option<BodyIn>) -> Step {
+        let parsed = &self.parsed;
+        let Some(c) = self.connections.at_mut(connection) else { return Step::Took(data.len()) };
+        if self.settings.pipeline_safe {
+            if c.open > 0 && (!parsed.is_safe || c.is(UNSAFE)) {
+                c.flags |= WAITS;
+                *scan = Scan::new();
+                return Step::Wait(0);
+            }
+            c.flags &= !UNSAFE;
+            if !parsed.is_safe {
+                c.flags |= UNSAFE;
+            }
+        }
+        c.flags &= !IN_HEAD;
+        if let Framing::Length(length) = parsed.framing {
+            if length > self.settings.max_body {
+                self.refuse(connection, Fault { status: 413, text: "the body is larger than the limit" });
+                return Step::Took(data.len());
+            }
+        }
+
+        let mut flags = 0;
+        for (is, flag) in [
+            (parsed.is_head, exchange::HEAD_METHOD),
+            (parsed.minor == 0, exchange::HTTP10),
+            (parsed.keep_alive, exchange::KEEP_ALIVE),
+            (parsed.is_connect, exchange::CONNECT),
+            (parsed.upgrade, exchange::UPGRADE),
+        ] {
+            if is {
+                flags |= flag;
+            }
+        }
+        let (framing, keep_alive, head_len) = (parsed.framing, parsed.keep_alive, parsed.len);
+        let expects = parsed.expect_continue && parsed.minor > 0 && framing != Framing::None;
+        let holds = parsed.upgrade || parsed.is_connect;
+        let websocket = parsed.websocket;
+
+        let mut head = self.pool.head();
+        head.fill(data, &mut self.parsed, &c.peer);
+        head.connection =
+            Id::new(self.tag.number, Kind::Connection, connection, self.connections.generation(connection));
+        let Some(c) = self.connections.at_mut(connection) else { return Step::Took(data.len()) };
+        head.listener = c.listener;
+        if holds {
+            head.flags |= head::UPGRADE;
+            c.flags |= HOLDS;
+        }
+        if websocket {
+            head.flags |= head::WEBSOCKET;
+        }
+        if !keep_alive {
+            c.flags |= STOPPED;
+        }
+        c.open += 1;
+        let Some(id) = self.enqueue(connection, Exchange::new(connection, flags)) else {
+            self.pool.give_head(head);
+            self.cut(connection, End::Limit);
+            return Step::Took(data.len());
+        };
+        head.id = id;
+
+        let manual = self.settings.manual_continue;
+        let buffer = self.settings.buffer_body;
+        let (coding, gather) = match framing {
+            Framing::None | Framing::Length(0) => {
+                self.hand_over(head);
+                return Step::Took(head_len);
+            }
+            Framing::Length(length) => {
+                head.content_length = length;
+                (Coding::Length(length), length <= buffer as u64 && !(expects && manual))
+            }
+            Framing::Chunked => {
+                head.content_length = head::UNKNOWN;
+                (Coding::Chunked(Decoder::new()), !(expects && manual))
+            }
+        };
+        // The whole body may lie behind the head already.
+        if let (Coding::Length(length), true) = (&coding, gather) {
+            let length = *length as usize;
+            if let Some(bytes) = data[head_len..].get(..length) {
+                head.bytes.extend_from_slice(bytes);
+                self.hand_over(head);
+                return Step::Took(head_len + length);
+            }
+        }
+        let mode = if gather {
+            if expects && data.len() == head_len {
+                self.send_continue(id);
+            }
+            Mode::Gather(head)
+        } else {
+            head.flags |= head::BODY_FOLLOWS;
+            if expects && data.len() == head_len {
+                head.flags |= head::EXPECT;
+                self.set_exchange_flag(id, exchange::EXPECT);
+            }
+            self.set_exchange_flag(id, exchange::BODY_FOLLOWS);
+            self.hand_over(head);
+            Mode::Stream { unacknowledged: 0 }
+        };
+        *body = Some(BodyIn { exchange: id, framing: coding, mode, total: 0, keep_alive });
+        Step::Took(head_len)
+    }
+
+    fn set_exchange_flag(&mut self, id: Id, flag: u32) {
+        if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {
+            exchange.flags |= flag;
+        }
+    }
+
+    /// Queues the request for the host.
+    fn hand_over(&mut self, head: Box<head::Head>) {
+        let id = head.id;
+        if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {
+            exchange.head_size = head.bytes.len() as u32;
+            exchange.received = self.now;
+        }
+        self.counters.memory += head.bytes.len() as u64;
+        self.undelivered += 1;
+        self.events.push(id, What::Request(head));
+    }
+
+    // ---- bodies --------------------------------------------------------------------------------------------------------
+
+    /// Bytes of a body; true: it is over.
+    fn take_body(&mut self, connection: u32, data: &[u8], body: &mut BodyIn) -> (Step, bool) {
+        if !matches!(body.mode, Mode::Drop { .. }) {
+            let wanted = match &body.mode {
+                Mode::Gather(_) => self.exchanges.holds(body.exchange.slot(), body.exchange.generation()),
+                _ => self.wants_body(body.exchange),
+            };
+            if !wanted {
+                body.mode = Mode::Drop { allowance: DROP_ALLOWANCE };
+            }
+        }
+        if data.is_empty() {
+            return (Step::More(0), false);
+        }
+        let room = match &mut body.mode {
+            Mode::Gather(_) => usize::MAX,
+            Mode::Drop { allowance: 0 } => {
+                self.stop(connection);
+                return (Step::Took(data.len()), true);
+            }
+            Mode::Drop { allowance } => *allowance as usize,
+            Mode::Stream { unacknowledged } => {
+                let room = self.settings.body_window.saturating_sub(*unacknowledged);
+                if room == 0 {
+                    if let Some(c) = self.connections.at_mut(connection) {
+                        c.flags |= WAITS;
+                    }
+                    return (Step::Wait(0), false);
+                }
+                if self.events.is_full() {
+                    self.make_ready(connection);
+                    return (Step::Wait(0), false);
+                }
+                (room as usize).min(PIECE)
+            }
+        };
+        let (consumed, piece, done) = match &mut body.framing {
+            Coding::Raw => {
+                let n = data.len().min(room);
+                (n, 0..n, false)
+            }
+            Coding::Length(left) => {
+                let n = (data.len().min(room) as u64).min(*left) as usize;
+                *left -= n as u64;
+                (n, 0..n, *left == 0)
+            }
+            Coding::Chunked(decoder) => match decoder.decode(data, room) {
+                Ok(decoded) => (decoded.consumed, decoded.data, decoded.done),
+                Err(fault) => {
+                    self.fail_body(connection, body, fault, End::Protocol);
+                    return (Step::Took(data.len()), true);
+                }
+            },
+        };
+        body.total += piece.len() as u64;
+        if body.total > self.settings.max_body && !matches!(body.framing, Coding::Raw) {
+            let fault = Fault { status: 413, text: "the body is larger than the limit" };
+            self.fail_body(connection, body, fault, End::Limit);
+            return (Step::Took(data.len()), true);
+        }
+        let piece = &data[piece];
+        match &mut body.mode {
+            Mode::Drop { allowance } => *allowance -= (piece.len() as u64).min(*allowance),
+            Mode::Stream { unacknowledged } => {
+                *unacknowledged += piece.len() as u64;
+                if !piece.is_empty() || done {
+                    self.push_body(body.exchange, piece, !done);
+                }
+            }
+            Mode::Gather(head) => {
+                head.bytes.extend_from_slice(piece);
+                if done {
+                    let head = std::mem::take(head);
+                    self.hand_over(head);
+                } else if head.body().len() > self.settings.buffer_body {
+                    self.start_streaming(body);
+                }
+            }
+        }
+        if !done {
+            let step = if consumed == 0 { Step::More(0) } else { Step::Took(consumed) };
+            return (step, false);
+        }
+        if !body.keep_alive {
+            self.stop(connection);
+        }
+        let tunnel = self
+            .exchanges
+            .get_mut(body.exchange.slot(), body.exchange.generation())
+            .is_some_and(|exchange| exchange.is(exchange::TUNNEL));
+        if tunnel {
+            body.framing = Coding::Raw;
+            return (Step::Took(consumed), false);
+        }
+        (Step::Took(consumed), true)
+    }
+
+    /// Whether the host still takes this body.
+    fn wants_body(&mut self, id: Id) -> bool {
+        let delivered = match self.exchanges.get_mut(id.slot(), id.generation()) {
+            None => return false,
+            Some(exchange) => exchange.is(exchange::DELIVERED),
+        };
+        !delivered || !self.leases.is_settled(id.slot())
+    }
+
+    fn push_body(&mut self, id: Id, piece: &[u8], more: bool) {
+        if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {
+            exchange.flags &= !exchange::EXPECT;
+        }
+        let mut data = self.pool.buffer();
+        data.extend_from_slice(piece);
+        self.counters.memory += data.len() as u64;
+        self.events.push(id, What::Body { data, more });
+    }
+
+    /// A gathered body became too large to come whole: it comes in pieces from here.
+    fn start_streaming(&mut self, body: &mut BodyIn) {
+        let mode = std::mem::replace(&mut body.mode, Mode::Stream { unacknowledged: 0 });
+        let Mode::Gather(mut head) = mode else { return };
+        let piece = head.bytes.split_off(head.body as usize);
+        head.flags |= head::BODY_FOLLOWS;
+        self.set_exchange_flag(body.exchange, exchange::BODY_FOLLOWS);
+        self.hand_over(head);
+        body.mode = Mode::Stream { unacknowledged: piece.len() as u64 };
+        self.counters.memory += piece.len() as u64;
+        self.events.push(body.exchange, What::Body { data: piece, more: true });
+    }
+
+    fn fail_body(&mut self, connection: u32, body: &mut BodyIn, fault: Fault, end: End) {
+        if let Mode::Gather(head) = std::mem::replace(&mut body.mode, Mode::Drop { allowance: 0 }) {
+            self.pool.give_head(head);
+        }
+        self.fail(connection, body.exchange, fault, end);
+    }
+
+    /// `n` bytes of this body are dealt with.
+    pub fn body_ack(&mut self, id: Id, n: u64) {
+        let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) else { return };
+        let connection = exchange.connection;
+        let Some(c) = self.connections.at_mut(connection) else { return };
+        let Some(body) = c.input.as_mut().and_then(|input| input.body.as_mut()) else { return };
+        if body.exchange != id {
+            return;
+        }
+        if let Mode::Stream { unacknowledged } = &mut body.mode {
+            *unacknowledged = unacknowledged.saturating_sub(n);
+            if c.is(WAITS) {
+                // The peer's time begins again: what waited was the library.
+                if let Some(input) = c.input.as_mut() {
+                    input.since = self.now;
+                }
+                self.wake_connection(connection);
+            }
+        }
+    }
+
+    /// From here on the connection carries raw bytes.
+    pub(super) fn open_tunnel(&mut self, connection: u32, id: Id) {
+        let now = self.now;
+        let Some(c) = self.connections.at_mut(connection) else { return };
+        c.flags &= !(IN_HEAD | STOPPED | HOLDS);
+        let mut input = c.input.take().unwrap_or_else(|| self.pool.input());
+        if input.body.is_none() {
+            input.body = Some(BodyIn {
+                exchange: id,
+                framing: Coding::Raw,
+                mode: Mode::Stream { unacknowledged: 0 },
+                total: 0,
+                keep_alive: false,
+            });
+        }
+        input.since = now;
+        if let Some(c) = self.connections.at_mut(connection) {
+            c.input = Some(input);
+        }
+        self.wake_connection(connection);
+    }
+
+    // ---- after input ---------------------------------------------------------------------------------------------------
+
+    fn after_input(&mut self, connection: u32) {
+        let Some(c) = self.connections.at_mut(connection) else { return };
+        if c.is(EOF) {
+            self.after_eof(connection);
+        }
+        self.rest(connection);
+    }
+
+    fn after_eof(&mut self, connection: u32) {
+        let Some(c) = self.connections.at_mut(connection) else { return };
+        if c.is(LINGERS | CLOSING | CUT) {
+            self.make_dirty(connection);
+            return;
+        }
+        if c.is(PAUSED | WAITS | READY) && c.buffered() > 0 {
+            return; // there are whole requests before the end
+        }
+        if c.is(EOF_TOLD) {
+            return;
+        }
+        c.flags |= EOF_TOLD;
+        let body = c.input.as_mut().and_then(|input| input.body.take());
+        match body {
+            Some(body) => {
+                let id = body.exchange;
+                match (&body.framing, &body.mode) {
+                    (Coding::Raw, Mode::Stream { .. }) => self.push_body(id, b"", false),
+                    (_, Mode::Drop { .. }) => {}
+                    _ => {
+                        let fault = Fault { status: 400, text: "the body ended before its length" };
+                        let mut body = body;
+                        self.fail_body(connection, &mut body, fault, End::Peer);
+                    }
+                }
+            }
+            None if self.settings.wants(event::HALF_CLOSED) => {
+                let mut at = c.first;
+                while at != NONE {
+                    let Some(exchange) = self.exchanges.at(at) else { break };
+                    if !exchange.is(exchange::HIDDEN | exchange::SETTLED) {
+                        self.events.push(exchange.id, What::HalfClosed);
+                    }
+                    at = exchange.next;
+                }
+            }
+            None => {}
+        }
+        if let Some(c) = self.connections.at_mut(connection) {
+            c.flags &= !IN_HEAD;
+            if let Some(input) = c.input.take() {
+                self.pool.give_input(input);
+            }
+        }
+        self.recharge(connection);
+        self.stop(connection);
+    }
+}

@@ -1,0 +1,19 @@
+//! Where bytes meet the operating system: readiness, sockets, listeners, wake-up, the timer. The only room with system
+//! calls. Rule: nothing here waits but [`driver::Driver::wait`], and the one fd tells the truth after every call.
+
+pub mod address;
+pub mod clock;
+pub mod driver;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
+pub mod fork;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod kqueue;
+pub mod listener;
+pub mod poller;
+pub mod socket;
+pub mod wake;
+mod watch;
+
+#[cfg(not(unix))]
+compile_error!("encke has no driver for this system yet: it needs epoll or kqueue");

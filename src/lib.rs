@@ -1,0 +1,20 @@
+//! encke: HTTP(S) and server push for C programs that already have an event loop.
+//!
+//! The product is the C API of `include/encke.h`; this crate is its core. A line of code belongs to the first of these
+//! rooms that can hold it, and a lower room never names a higher one:
+//!
+//! * [`http1`]: the syntax of HTTP/1.x, bytes in, values out;
+//! * [`engine`]: a server as a plain value, without socket or clock;
+//! * [`io`]: where bytes meet the operating system, the only room with system calls;
+//! * [`capi`]: the C boundary.
+//!
+//! `unsafe` lives in `io` and `capi` only.
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(missing_debug_implementations, rust_2018_idioms)]
+
+pub mod capi;
+#[deny(unsafe_code)]
+pub mod engine;
+#[deny(unsafe_code)]
+pub mod http1;
+pub mod io;
