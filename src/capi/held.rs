@@ -8,7 +8,7 @@ use crate::engine::head::Head;
 use crate::http1::request::Span;
 
 pub struct Held {
-    pub head: Box<Head>,
+    head: Option<Box<Head>>,
     fields: Vec<encke_field>,
     pub view: encke_head,
 }
@@ -16,25 +16,27 @@ pub struct Held {
 // SAFETY: the pointers of the view point into the buffers that move with it; nothing is changed while others read.
 unsafe impl Send for Held {}
 
+#[inline]
 fn str_of(head: &Head, span: Span) -> encke_str {
-    let text = head.text(span);
-    encke_str { p: text.as_ptr() as *const c_char, n: text.len() }
+    debug_assert!(span.end() < head.bytes.len());
+    encke_str { p: head.bytes.as_ptr().wrapping_add(span.start as usize).cast::<c_char>(), n: span.len as usize }
 }
 
 impl Held {
     pub fn new() -> Box<Held> {
-        Box::new(Held { head: Box::default(), fields: Vec::new(), view: encke_head::EMPTY })
+        Box::new(Held { head: None, fields: Vec::new(), view: encke_head::EMPTY })
     }
 
-    /// Takes over a head and makes the view; gives back the head it had before.
-    pub fn show(&mut self, head: Box<Head>) -> Box<Head> {
+    /// Takes over a head and makes the view.
+    pub fn show(&mut self, head: Box<Head>) {
         self.fields.clear();
         self.fields.extend(
             head.fields
                 .iter()
                 .map(|field| encke_field { name: str_of(&head, field.name), value: str_of(&head, field.value) }),
         );
-        let body = head.body();
+        let body_len = head.bytes.len() - head.body as usize;
+        let body = head.bytes.as_ptr().wrapping_add(head.body as usize);
         self.view = encke_head {
             id: head.id.0,
             connection: head.connection.0,
@@ -47,12 +49,17 @@ impl Held {
             peer: str_of(&head, head.peer),
             fields: self.fields.as_ptr(),
             nfields: self.fields.len(),
-            body: if body.is_empty() { std::ptr::null() } else { body.as_ptr().cast() },
-            body_len: body.len(),
+            body: if body_len == 0 { std::ptr::null() } else { body.cast() },
+            body_len,
             content_length: head.content_length,
             version: head.version,
             flags: head.flags,
         };
-        std::mem::replace(&mut self.head, head)
+        self.head = Some(head);
+    }
+
+    /// The view is over.
+    pub fn take(&mut self) -> Option<Box<Head>> {
+        self.head.take()
     }
 }

@@ -67,8 +67,9 @@ impl Inner {
     pub(super) fn let_go(&mut self) {
         while let Some(slot) = self.driver.engine.take_retired() {
             if let Some(mut held) = self.heads.get_mut(slot as usize).and_then(Option::take) {
-                let head = std::mem::take(&mut held.head);
-                self.driver.engine.recycle_head(head);
+                if let Some(head) = held.take() {
+                    self.driver.engine.recycle_head(head);
+                }
                 if self.spare.len() < 256 {
                     self.spare.push(held);
                 }

@@ -13,6 +13,7 @@ use super::exchange;
 use super::id::Id;
 use super::mailbox::Submission;
 use super::output::{Lent, Output, Released, COPY_LIMIT};
+use super::pipeline::outlet;
 use super::receive::DROP_ALLOWANCE;
 use super::Engine;
 
@@ -141,7 +142,7 @@ impl Engine {
             _ if is_head => Length::Exact(answer.length.unwrap_or(len)),
             _ => Length::Exact(len),
         };
-        let lent = if no_body {
+        let body = if no_body {
             // Released before the mark: nothing of it is referenced.
             self.drop_body(id, answer.body);
             None
@@ -159,48 +160,27 @@ impl Engine {
             length,
             persistence,
         };
-        // One borrow of everything the output needs; the common case writes head and body into one buffer.
-        let mut encoded = self.pool.buffers.pop().unwrap_or_default();
-        let direct = self.exchanges.at(slot).is_some_and(|e| e.pending.is_none())
-            && self.connections.at(connection).is_some_and(|c| c.first == slot);
-        if direct {
-            let (Some(exchange), Some(c)) = (self.exchanges.at_mut(slot), self.connections.at_mut(connection)) else {
-                return;
-            };
-            let output = c.output.get_or_insert_with(|| self.pool.outputs.pop().unwrap_or_default());
-            if output.is_empty() {
-                output.progress = self.now;
-            }
-            if !exchange.is(exchange::IN_TURN) {
-                exchange.flags |= exchange::IN_TURN;
-                exchange.start = output.end();
-            }
-            let tail = output.tail(&mut self.pool.buffers);
+        let parts = (&mut self.connections, &mut self.exchanges, &mut self.pool, &mut self.counters);
+        outlet(parts, self.now, slot, |output, spare, exchange| {
+            exchange.flags |= exchange::ENDED;
+            let tail = output.tail(spare);
             let before = tail.len();
             append_head(tail, &head);
-            if let Some(Body::Copy(bytes)) = &lent {
-                if bytes.len() <= COPY_LIMIT {
+            let body = match body {
+                Some(Body::Copy(bytes)) if bytes.len() <= COPY_LIMIT => {
                     tail.extend_from_slice(bytes);
+                    None
                 }
-            }
+                other => other,
+            };
             let n = tail.len() - before;
             output.appended(n);
-        } else {
-            append_head(&mut encoded, &head);
-            if let Some(Body::Copy(bytes)) = &lent {
-                if bytes.len() <= COPY_LIMIT {
-                    encoded.extend_from_slice(bytes);
-                }
+            if !no_body {
+                exchange.given = len;
+                exchange.unsent = len;
             }
-        }
-        self.with_output(slot, |output, spare, exchange| {
-            if !encoded.is_empty() {
-                output.push(&encoded, spare);
-            }
-            exchange.flags |= exchange::ENDED;
-            match lent {
+            match body {
                 None => {}
-                Some(Body::Copy(bytes)) if bytes.len() <= COPY_LIMIT => {}
                 Some(Body::Copy(bytes)) => output.push_owned(bytes.to_vec(), spare),
                 Some(Body::Owned(bytes)) => output.push_owned(bytes, spare),
                 Some(Body::Lent { bytes, cookie }) => {
@@ -209,12 +189,7 @@ impl Engine {
                 }
                 Some(Body::File { file, offset, len }) => output.push_file(file, offset, len),
             }
-            if !no_body {
-                exchange.given = len;
-                exchange.unsent = len;
-            }
         });
-        self.pool.give_buffer(encoded);
         self.pump(connection);
     }
 

@@ -72,7 +72,7 @@ impl Head {
             host => copy(bytes, host),
         };
         let start = bytes.len();
-        peer.append(bytes);
+        bytes.extend_from_slice(peer.text());
         self.peer = Span { start: start as u32, len: (bytes.len() - start) as u32 };
         bytes.push(0);
         self.body = bytes.len() as u32;
@@ -113,7 +113,7 @@ mod tests {
         let limits = Limits { max_head: 4096, max_fields: 10, allow_connect: true };
         assert_eq!(parse(source, &limits, &mut parsed), Ok(Parsed::Complete));
         let mut head = Head::default();
-        head.fill(source, &mut parsed, &Peer::Tcp("127.0.0.1:4711".parse().unwrap()));
+        head.fill(source, &mut parsed, &Peer::tcp("127.0.0.1:4711".parse().unwrap()));
         head
     }
 

@@ -390,7 +390,7 @@ impl Engine {
     }
 
     /// Lets paused connections go on as far as the limits have room.
-    fn unpause(&mut self) {
+    pub fn unpause(&mut self) {
         if self.paused.is_empty() || !self.within_limits() {
             return;
         }

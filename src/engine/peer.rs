@@ -1,49 +1,53 @@
-//! Owns what an end of a connection is called. Rule: the text is the one that encke_listen takes.
+//! Owns what the other end of a connection is called. Rule: the text is the one that encke_listen takes; it is made once
+//! a connection, and the usual one needs no allocation.
 
 use std::net::SocketAddr;
 
+/// "255.255.255.255:65535" and shorter.
+const SHORT: usize = 22;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peer {
-    Tcp(SocketAddr),
-    /// A UNIX socket; clients mostly have no name.
-    Unix,
-    Unknown,
+enum Text {
+    Short { len: u8, text: [u8; SHORT] },
+    Long(Box<str>),
 }
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer(Text);
 
 impl Peer {
-    /// "127.0.0.1:8080", "[::1]:8080", "unix:"; nothing when unknown.
-    pub fn append(&self, out: &mut Vec<u8>) {
-        match self {
-            Peer::Tcp(SocketAddr::V4(address)) => {
-                for (i, octet) in address.ip().octets().into_iter().enumerate() {
-                    if i > 0 {
-                        out.push(b'.');
-                    }
-                    append_number(out, octet as u16);
-                }
-                out.push(b':');
-                append_number(out, address.port());
-            }
-            Peer::Tcp(address) => out.extend_from_slice(address.to_string().as_bytes()),
-            Peer::Unix => out.extend_from_slice(b"unix:"),
-            Peer::Unknown => {}
-        }
+    pub fn tcp(address: SocketAddr) -> Peer {
+        Peer::named(address.to_string())
     }
-}
 
-fn append_number(out: &mut Vec<u8>, n: u16) {
-    let mut digits = [0; 5];
-    let mut at = digits.len();
-    let mut n = n;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
+    /// A UNIX socket; clients mostly have no name.
+    pub fn unix() -> Peer {
+        Peer::named("unix:".to_owned())
+    }
+
+    pub fn unknown() -> Peer {
+        Peer::named(String::new())
+    }
+
+    fn named(name: String) -> Peer {
+        let mut text = [0; SHORT];
+        match text.get_mut(..name.len()) {
+            Some(place) => {
+                place.copy_from_slice(name.as_bytes());
+                Peer(Text::Short { len: name.len() as u8, text })
+            }
+            None => Peer(Text::Long(name.into())),
         }
     }
-    out.extend_from_slice(&digits[at..]);
+
+    /// "127.0.0.1:8080", "[::1]:8080", "unix:"; nothing when unknown.
+    #[inline]
+    pub fn text(&self) -> &[u8] {
+        match &self.0 {
+            Text::Short { len, text } => &text[..*len as usize],
+            Text::Long(text) => text.as_bytes(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -52,10 +56,11 @@ mod tests {
 
     #[test]
     fn texts() {
-        for text in ["127.0.0.1:0", "1.20.255.0:65535", "[::1]:8080", "[2001:db8::7]:1"] {
-            let mut out = Vec::new();
-            Peer::Tcp(text.parse().unwrap()).append(&mut out);
-            assert_eq!(out, text.as_bytes());
+        for text in ["127.0.0.1:0", "255.255.255.255:65535", "[::1]:8080", "[2001:db8:1:2:3:4:5:6]:65535"] {
+            assert_eq!(Peer::tcp(text.parse().unwrap()).text(), text.as_bytes());
         }
+        assert_eq!(Peer::unix().text(), b"unix:");
+        assert_eq!(Peer::unknown().text(), b"");
+        assert!(size_of::<Peer>() <= 24);
     }
 }

@@ -11,7 +11,47 @@ use super::event::{self, End, What};
 use super::exchange::{self, Exchange};
 use super::id::{Id, Kind};
 use super::output::{Front, Output};
+use super::slab::Slab;
+use super::stats::Counters;
 use super::{Engine, Verdict};
+
+/// The parts of the engine that an output is found with.
+pub(super) type Parts<'a> = (&'a mut Slab<Connection>, &'a mut Slab<Exchange>, &'a mut Pool, &'a mut Counters);
+
+/// [`Engine::with_output`] for callers that hold other parts of the engine.
+#[inline]
+pub(super) fn outlet(
+    (connections, exchanges, pool, counters): Parts<'_>,
+    now: u64,
+    slot: u32,
+    append: impl FnOnce(&mut Output, &mut Vec<Vec<u8>>, &mut Exchange),
+) {
+    let Some(exchange) = exchanges.at_mut(slot) else { return };
+    let Some(c) = connections.at_mut(exchange.connection) else { return };
+    if c.first == slot {
+        let output = c.output.get_or_insert_with(|| pool.output());
+        if output.is_empty() {
+            output.progress = now;
+        }
+        if !exchange.is(exchange::IN_TURN) {
+            exchange.flags |= exchange::IN_TURN;
+            exchange.start = output.end();
+            if let Some(mut pending) = exchange.pending.take() {
+                output.append(&mut pending);
+                pool.give_output(pending);
+                counters.memory -= std::mem::take(&mut exchange.charge) as u64;
+            }
+        }
+        append(output, &mut pool.buffers, exchange);
+    } else {
+        let mut pending = exchange.pending.take().unwrap_or_else(|| pool.output());
+        append(&mut pending, &mut pool.buffers, exchange);
+        let charge = pending.memory() as u32;
+        counters.memory = counters.memory + charge as u64 - exchange.charge as u64;
+        exchange.charge = charge;
+        exchange.pending = Some(pending);
+    }
+}
 
 impl Engine {
     // ---- the pipeline --------------------------------------------------------------------------------------------------
@@ -44,36 +84,14 @@ impl Engine {
     }
 
     /// Gives the output that an exchange's bytes go to now: the connection's when it is its turn.
+    #[inline]
     pub(super) fn with_output(
         &mut self,
         slot: u32,
         append: impl FnOnce(&mut Output, &mut Vec<Vec<u8>>, &mut Exchange),
     ) {
-        let Some(exchange) = self.exchanges.at_mut(slot) else { return };
-        let Some(c) = self.connections.at_mut(exchange.connection) else { return };
-        if c.first == slot {
-            let output = c.output.get_or_insert_with(|| self.pool.output());
-            if output.is_empty() {
-                output.progress = self.now;
-            }
-            if !exchange.is(exchange::IN_TURN) {
-                exchange.flags |= exchange::IN_TURN;
-                exchange.start = output.end();
-                if let Some(mut pending) = exchange.pending.take() {
-                    output.append(&mut pending);
-                    self.pool.give_output(pending);
-                    self.counters.memory -= std::mem::take(&mut exchange.charge) as u64;
-                }
-            }
-            append(output, &mut self.pool.buffers, exchange);
-        } else {
-            let mut pending = exchange.pending.take().unwrap_or_else(|| self.pool.output());
-            append(&mut pending, &mut self.pool.buffers, exchange);
-            let charge = pending.memory() as u32;
-            self.counters.memory = self.counters.memory + charge as u64 - exchange.charge as u64;
-            exchange.charge = charge;
-            exchange.pending = Some(pending);
-        }
+        let Engine { connections, exchanges, pool, counters, now, .. } = self;
+        outlet((connections, exchanges, pool, counters), *now, slot, append);
     }
 
     /// Moves on to the next exchange as long as the one in turn is complete.
@@ -117,7 +135,6 @@ impl Engine {
                 }
             }
         }
-        self.rest(connection);
         self.make_dirty(connection);
     }
 
@@ -427,7 +444,6 @@ impl Engine {
         if waits {
             self.wake_connection(connection);
         }
-        self.rest(connection);
     }
 
     /// The file at the front gave fewer bytes than it had: the answer cannot be completed.
@@ -435,8 +451,10 @@ impl Engine {
         self.cut(connection, End::Host);
     }
 
-    /// What is to happen to the connection now that its output is empty, or that it is cut.
+    /// What is to happen to the connection now that it was written to, or that it is cut. Every dirty connection comes
+    /// here, so this is where a connection that has nothing left to do comes to rest.
     pub fn verdict(&mut self, connection: u32) -> Verdict {
+        self.rest(connection);
         let now = self.now;
         let Some(c) = self.connections.at_mut(connection) else { return Verdict::Stay };
         if c.is(CUT) {

@@ -39,6 +39,19 @@ impl Engine {
         !c.is(PAUSED | WAITS) && self.counters.memory < self.settings.max_memory
     }
 
+    /// Whether the driver may read this connection now. If only the memory of all forbids it, it is found again when
+    /// there is some.
+    pub fn admit(&mut self, connection: u32) -> bool {
+        if self.wants_input(connection) {
+            return true;
+        }
+        let Some(c) = self.connections.at(connection) else { return false };
+        if !c.is(EOF | CUT | WAITS) && self.counters.memory >= self.settings.max_memory {
+            self.pause(connection);
+        }
+        false
+    }
+
     /// Bytes of the peer.
     pub fn receive(&mut self, connection: u32, data: &[u8]) {
         self.counters.bytes_in += data.len() as u64;
@@ -443,11 +456,11 @@ impl Engine {
             }
             Mode::Gather(head) => {
                 head.bytes.extend_from_slice(piece);
-                if done {
+                if head.body().len() > self.settings.buffer_body {
+                    self.start_streaming(body, !done);
+                } else if done {
                     let head = std::mem::take(head);
                     self.hand_over(head);
-                } else if head.body().len() > self.settings.buffer_body {
-                    self.start_streaming(body);
                 }
             }
         }
@@ -489,7 +502,7 @@ impl Engine {
     }
 
     /// A gathered body became too large to come whole: it comes in pieces from here.
-    fn start_streaming(&mut self, body: &mut BodyIn) {
+    fn start_streaming(&mut self, body: &mut BodyIn, more: bool) {
         let mode = std::mem::replace(&mut body.mode, Mode::Stream { unacknowledged: 0 });
         let Mode::Gather(mut head) = mode else { return };
         let piece = head.bytes.split_off(head.body as usize);
@@ -498,7 +511,7 @@ impl Engine {
         self.hand_over(head);
         body.mode = Mode::Stream { unacknowledged: piece.len() as u64 };
         self.counters.memory += piece.len() as u64;
-        self.events.push(body.exchange, What::Body { data: piece, more: true });
+        self.events.push(body.exchange, What::Body { data: piece, more });
     }
 
     fn fail_body(&mut self, connection: u32, body: &mut BodyIn, fault: Fault, end: End) {

@@ -54,12 +54,12 @@ pub fn parse(text: &str) -> Result<Address, Error> {
 /// The address of the other end.
 pub fn peer(address: Option<SocketAddrAny>) -> Peer {
     match address {
-        Some(address) if address.address_family() == AddressFamily::UNIX => Peer::Unix,
+        Some(address) if address.address_family() == AddressFamily::UNIX => Peer::unix(),
         Some(address) => match SocketAddr::try_from(address) {
-            Ok(address) => Peer::Tcp(canonical(address)),
-            Err(_) => Peer::Unknown,
+            Ok(address) => Peer::tcp(canonical(address)),
+            Err(_) => Peer::unknown(),
         },
-        None => Peer::Unix,
+        None => Peer::unix(),
     }
 }
 
@@ -77,7 +77,7 @@ pub fn text(address: SocketAddrAny) -> Vec<u8> {
             out.extend_from_slice(unix.path_bytes().unwrap_or_default());
         }
     } else {
-        peer(Some(address)).append(&mut out);
+        out.extend_from_slice(peer(Some(address)).text());
     }
     out
 }

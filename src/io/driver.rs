@@ -284,7 +284,7 @@ impl Driver {
         let connection = self.engine.connection_of(id).ok_or(Error::Gone)?;
         let mut text = Vec::new();
         if let Some(connection) = self.engine.connection(connection) {
-            connection.peer.append(&mut text);
+            text.extend_from_slice(connection.peer.text());
         }
         Ok(text)
     }
@@ -314,6 +314,7 @@ impl Driver {
             more = self.poll(0)?;
         }
         more |= self.hear();
+        self.engine.unpause();
         let mut left = if budget == 0 { DEFAULT_BUDGET } else { budget };
         while left > 0 && !self.engine.events_full() {
             let Some(connection) = self.engine.next_ready() else { break };
@@ -472,10 +473,10 @@ impl Driver {
         }
         if self.engine.has_buffered(connection) {
             self.engine.resume(connection);
-            if readable && !self.engine.has_buffered(connection) {
-                self.engine.make_ready(connection); // its socket has its turn next time
-            }
-        } else if readable && self.engine.wants_input(connection) {
+        }
+        if readable && self.engine.events_full() {
+            self.engine.make_ready(connection);
+        } else if readable && self.engine.admit(connection) {
             self.read(connection);
         } else if dead && self.engine.connection(connection).is_some() {
             // It is not read now, and what it waits for cannot reach it any more.
@@ -707,6 +708,7 @@ impl Driver {
     }
 
     fn settle(&mut self) {
+        self.engine.unpause();
         self.stats.publish(&self.engine.counters());
         self.settle_timer();
         self.settle_truth();

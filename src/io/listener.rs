@@ -85,6 +85,10 @@ fn open_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
+fn is_socket(path: &Path) -> bool {
+    stat(path).is_ok_and(|found| rustix::fs::FileType::from_raw_mode(found.st_mode).is_socket())
+}
+
 fn backlog(manner: Manner) -> i32 {
     manner.backlog.min(i32::MAX as u32) as i32
 }
@@ -117,7 +121,7 @@ fn open_unix(path: &Path, manner: Manner) -> Result<Listener, Error> {
             // A socket that nobody answers on was left behind by a server that is no more.
             let probe = open_socket(AddressFamily::UNIX).map_err(fault)?;
             match connect(&probe, &address) {
-                Err(Errno::CONNREFUSED) => {}
+                Err(Errno::CONNREFUSED) if is_socket(path) => {}
                 _ => return Err(fault(Errno::ADDRINUSE)),
             }
             unlink(path).map_err(fault)?;

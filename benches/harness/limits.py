@@ -1,0 +1,60 @@
+"""What encke must reach. One row per promise: how it reads, and how it is judged from the run's figures."""
+from statistics import median
+
+from .servers import FLOOR, OURS, PEERS
+
+
+class Limit:
+    def __init__(self, text, unit, limit, value, beaten=None):  # beaten: the metric in which no peer may be as good
+        self.text, self.unit, self.limit, self.value, self.beaten = text, unit, limit, value, beaten
+
+    def judge(self, results):
+        """(measured as text, True | False | None where something is missing)."""
+        value = self.value(results)
+        if value is None:
+            return "not measured", None
+        good = value <= self.limit
+        text = f"{value:.0f} {self.unit}" if value >= 100 else f"{value:.3g} {self.unit}".strip()
+        if self.beaten:
+            peers = {p: m for p in PEERS if (m := middle(results, self.beaten, p)) is not None}
+            if peers:
+                ours, best = middle(results, self.beaten, OURS), min(peers, key=peers.get)
+                good = good and ours < peers[best]
+                text += f"; best peer {best} {ratio_to_floor(results, self.beaten, best):.3g}"
+        return text, good
+
+
+def middle(results, metric, server):
+    values = results.get((metric, server))
+    return median(values.values()) if values else None
+
+
+def ratio_to_floor(results, metric, server=OURS):
+    """The middle of the ratios of single rounds: what disturbs a round disturbs both."""
+    ours, floor = results.get((metric, server), {}), results.get((metric, FLOOR), {})
+    rounds = [ours[r] / floor[r] for r in ours if r in floor]
+    return median(rounds) if rounds else None
+
+
+def ours(metric):
+    return lambda results: middle(results, metric, OURS)
+
+
+def to_floor(metric):
+    return lambda results: ratio_to_floor(results, metric)
+
+
+LIMITS = [
+    Limit("CPU per request, 64 connections: at most 1.08 × floor, below every peer", "× floor", 1.08, to_floor("plaintext_us"), "plaintext_us"),
+    Limit("CPU per request, 16 deep: at most 1.35 × floor, below every peer", "× floor", 1.35, to_floor("pipelined_us"), "pipelined_us"),
+    Limit("system calls per request, one connection: at most 6.1", "", 6.1, ours("syscalls_1")),
+    Limit("system calls per request, 16 deep: at most 0.40", "", 0.40, ours("syscalls_16")),
+    Limit("two pipelined requests of 200 ms: at most 215 ms", "ms", 215, ours("two_200ms")),
+    Limit("... and every answer in its order", "out of order", 0, lambda r: None if (v := middle(r, "in_order", OURS)) is None else 1 - v),
+    Limit("64 pipelined requests of 10 ms: at most 20 ms", "ms", 20, ours("sixty_four_10ms")),
+    Limit("user memory per idle connection: at most 256 bytes", "bytes", 256, ours("idle_bytes")),
+    Limit("CPU beside 5,000 idle connections: at most 1.05 × without", "×", 1.05, ours("beside_idle_ratio")),
+    Limit("stripped libencke.so: at most 700 kB", "kB", 700, ours("library_kb")),
+    Limit("resident memory of c-examples/hello: at most 3 MB", "KiB", 3 * 1024, ours("hello_kib")),
+    Limit("threads: 1", "", 1, ours("threads")),
+]

@@ -1,0 +1,112 @@
+/* mhd.c - libmicrohttpd in the host's own loop: MHD_run_wait on its epoll set, suspend and resume for the delays. */
+#include "common.h"
+#include <microhttpd.h>
+
+struct delayed {
+  struct MHD_Connection *connection;
+  uint64_t at;
+  struct request *request;
+  struct delayed *next;
+};
+struct queue {
+  struct delayed *first, **last;
+} short_delays, long_delays;
+struct request {
+  enum { NEW, DELAYED, DUE } phase;
+  size_t n, room;
+  char *body;
+};
+
+static struct MHD_Response *hello;
+static struct request plain; /* marks a /plaintext request that was seen once */
+
+static void delay(struct queue *q, struct MHD_Connection *connection, struct request *request, unsigned ms) {
+  struct delayed *d = malloc(sizeof *d);
+  *d = (struct delayed){connection, now_us() + ms * 1000u, request, NULL};
+  if (!q->first)
+    q->last = &q->first;
+  *q->last = d;
+  q->last = &d->next;
+}
+
+static void resume(struct queue *q, uint64_t now) {
+  while (q->first && q->first->at <= now) {
+    struct delayed *d = q->first;
+    q->first = d->next;
+    d->request->phase = DUE;
+    MHD_resume_connection(d->connection);
+    free(d);
+  }
+}
+
+static enum MHD_Result on_request(void *unused, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_n, void **state) {
+  (void)unused, (void)method, (void)version;
+  struct request *r = *state;
+  /* Never answered on the first call: an "early" answer makes MHD drop the pipelined requests behind it and close. */
+  if (!strcmp(url, "/plaintext")) {
+    if (r)
+      return MHD_queue_response(connection, 200, hello);
+    *state = &plain;
+    return MHD_YES;
+  }
+  if (!r) {
+    *state = calloc(1, sizeof *r);
+    return MHD_YES;
+  }
+  if (!strncmp(url, "/delay", 6)) {
+    if (r->phase == DUE)
+      return MHD_queue_response(connection, 200, hello);
+    int is_long = url[6] == '2';
+    r->phase = DELAYED;
+    delay(is_long ? &long_delays : &short_delays, connection, r, is_long ? 200 : 10);
+    MHD_suspend_connection(connection);
+    return MHD_YES;
+  }
+  if (*upload_n) { /* /echo */
+    if (r->n + *upload_n > r->room)
+      r->body = realloc(r->body, r->room = (r->n + *upload_n) * 2);
+    memcpy(r->body + r->n, upload, *upload_n);
+    r->n += *upload_n;
+    *upload_n = 0;
+    return MHD_YES;
+  }
+  struct MHD_Response *echo = MHD_create_response_from_buffer(r->n, r->body, MHD_RESPMEM_MUST_FREE);
+  r->body = NULL;
+  enum MHD_Result result = MHD_queue_response(connection, 200, echo);
+  MHD_destroy_response(echo);
+  return result;
+}
+
+static void on_end(void *unused, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode why) {
+  (void)unused, (void)connection, (void)why;
+  struct request *r = *state;
+  if (r && r != &plain) {
+    free(r->body);
+    free(r);
+    *state = NULL;
+  }
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2)
+    return 2;
+  peer_start();
+  hello = MHD_create_response_from_buffer(HELLO_LEN, HELLO, MHD_RESPMEM_PERSISTENT);
+  MHD_add_response_header(hello, "Content-Type", "text/plain");
+  struct MHD_Daemon *daemon = MHD_start_daemon(
+      MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO, 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET,
+      listen_on(argv[1]), MHD_OPTION_CONNECTION_LIMIT, 19000u, MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
+  if (!daemon)
+    return 1;
+  for (;;) {
+    uint64_t now = now_us(), next = UINT64_MAX;
+    resume(&short_delays, now);
+    resume(&long_delays, now);
+    if (short_delays.first)
+      next = short_delays.first->at;
+    if (long_delays.first && long_delays.first->at < next)
+      next = long_delays.first->at;
+    MHD_run_wait(daemon, next == UINT64_MAX ? -1 : next <= now ? 0 : (int)((next - now + 999) / 1000));
+  }
+}

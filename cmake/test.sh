@@ -1,0 +1,50 @@
+#!/bin/sh
+# test.sh = `make test`: every test, cheapest first, stopping at the first that fails.
+# Rule: the C tests see only what `cmake --install` put into a staging prefix, as a user's build would.
+set -eu
+cd "$(dirname "$0")/.."
+build=${BUILD:-build}/test
+stage=$PWD/$build/stage
+started=$(date +%s)
+steps=0
+
+step() {
+  steps=$((steps + 1))
+  printf '\n==== %d. %s (after %d s)\n' $steps "$1" $(($(date +%s) - started))
+}
+trap 'code=$?; [ $code = 0 ] || printf "\nmake test: FAILED in step %d (after %d s)\n" $steps $(($(date +%s) - started))' EXIT
+
+step "tools"
+sh cmake/need.sh rust gcc:gcc g++:g++ libc6-dev clang:clang cmake:cmake pkg-config:pkg-config curl:curl valgrind:valgrind \
+  libglib2.0-dev libuv1-dev libevent-dev libsystemd-dev
+for tool in fmt clippy; do
+  cargo $tool --version > /dev/null 2>&1 || {
+    echo "cargo $tool is missing: rustup component add rustfmt clippy (Debian: rustfmt, rust-clippy)" >&2
+    exit 1
+  }
+done
+
+step "format: cargo fmt"
+cargo fmt --check
+
+step "lint: cargo clippy"
+cargo clippy --all-targets --locked -- -D warnings
+
+step "Rust tests, and the header against the sources: cargo test"
+cargo test --locked
+
+step "build: cmake"
+cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$stage" -DENCKE_EXAMPLES=ON -DENCKE_TESTS=ON
+cmake --build "$build" --parallel 2
+
+step "the libraries as built: ctest"
+cmake --build "$build" --target check
+
+step "install into a staging prefix"
+rm -rf "$stage"
+cmake --install "$build" --strip > "$build/install.log" || { cat "$build/install.log"; exit 1; }
+
+step "C tests on the installed package"
+sh c-tests/run.sh "$stage"
+
+printf '\nmake test: all %d steps passed in %d s\n' $steps $(($(date +%s) - started))
