@@ -109,9 +109,11 @@ static void put_head(struct buffer *b, const encke_head *h, bool chunked, bool u
     put_text(b, h->query.n > 0 ? "?" : "");
     put(b, h->query);
   }
-  put_text(b, " HTTP/1.1\r\nvia: 1.1 encke-proxy\r\n");
+  put_text(b, " HTTP/1.1\r\n");
+  put_field(b, "host", h->host); /* the target's, where it names one; HTTP/1.0 may have none at all */
+  put_text(b, "via: 1.1 encke-proxy\r\n");
   for (size_t i = 0; i < h->nfields; i++)
-    if (!is_of_one_hop(h->fields, h->nfields, h->fields[i].name))
+    if (!is(h->fields[i].name, "host") && !is_of_one_hop(h->fields, h->nfields, h->fields[i].name))
       put_field(b, h->fields[i].name.p, h->fields[i].value);
   if (chunked)
     put_text(b, "transfer-encoding: chunked\r\n");

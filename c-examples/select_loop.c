@@ -4,8 +4,9 @@
  * The program has a life of its own: a timer (a line of statistics every five seconds) and an internal
  * system behind a socket, whose answers take their time and come in any order. encke adds one fd to the
  * read set, and serve() when it is readable. A request goes out to the internal system as it comes and is
- * answered when its answer is back; what ties the two together is the encke_id, and nothing else is kept.
- * When the client has left in between, the answer gets ENCKE_E_GONE: there is no pointer that could dangle.
+ * answered when its answer is back; what ties the two together is the encke_id, and nothing else is kept. A
+ * client that leaves meanwhile does no harm: there is no pointer that could dangle, a late answer gets
+ * ENCKE_E_GONE or is thrown away.
  *
  *   GET /                   a page to watch it in
  *   GET /work?n=NAME&ms=N   asks the internal system, which takes N ms (without ms: 100 to 2000, as it likes)
@@ -168,7 +169,7 @@ static void tell_state(encke_id id) {
   }
   snprintf(text, sizeof text,
            "{\"connections\": %llu, \"accepted\": %llu, \"requests\": %llu, \"held\": %llu, "
-           "\"aborted\": %llu, \"at the internal system\": %llu, \"queued bytes\": %llu, \"memory\": %llu}\n",
+           "\"aborted\": %llu, \"asked inside\": %llu, \"queued bytes\": %llu, \"memory\": %llu}\n",
            (unsigned long long)s.connections, (unsigned long long)s.accepted, (unsigned long long)s.requests,
            (unsigned long long)s.held, (unsigned long long)s.aborted, asked - answered,
            (unsigned long long)s.queued_bytes, (unsigned long long)s.memory);
@@ -240,8 +241,8 @@ static void print_what_to_try(const char *at) {
          "pipelining: two requests of a second each on one connection take one second together\n"
          "  time printf 'GET /work?n=1&ms=1000 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
          "GET /work?n=2&ms=1000 HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' | nc %.*s %s\n"
-         "a client that leaves: one more is aborted, and nobody minds\n"
-         "  curl -m 0.5 'http://%s/work?ms=5000'; curl http://%s/state\n",
+         "a client that leaves before its answer, and what the server holds then\n"
+         "  curl -m 0.5 'http://%s/work?ms=3000'; curl http://%s/state\n",
          at, at, host, at, port != NULL ? port + 1 : "", at, at);
   fflush(stdout);
 }

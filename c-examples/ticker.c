@@ -20,7 +20,7 @@
 #include <encke.h>
 
 #define TICK_MS 1000
-#define PATIENCE 30 /* ticks that a client may miss in a row */
+#define PATIENCE 10 /* ticks that a client may miss in a row */
 
 struct client {
   struct client *next, **link; /* link: the pointer that points here */
@@ -32,7 +32,7 @@ struct client {
 static encke *e;
 static encke_sender *sender;
 static struct client *clients;
-static char fat_line[262144];
+static char fat_line[1 << 20];
 static volatile sig_atomic_t stop;
 static int drained;
 

@@ -15,7 +15,7 @@ step() {
 trap 'code=$?; [ $code = 0 ] || printf "\nmake test: FAILED in step %d (after %d s)\n" $steps $(($(date +%s) - started))' EXIT
 
 step "tools"
-sh cmake/need.sh rust gcc:gcc g++:g++ libc6-dev clang:clang cmake:cmake pkg-config:pkg-config curl:curl valgrind:valgrind \
+sh cmake/need.sh rust gcc:gcc g++:g++ libc6-dev clang:clang cmake:cmake pkg-config:pkg-config curl:curl valgrind:valgrind libc6-dbg \
   libglib2.0-dev libuv1-dev libevent-dev libsystemd-dev
 for tool in fmt clippy; do
   cargo $tool --version > /dev/null 2>&1 || {
@@ -45,6 +45,6 @@ rm -rf "$stage"
 cmake --install "$build" --strip > "$build/install.log" || { cat "$build/install.log"; exit 1; }
 
 step "C tests on the installed package"
-sh c-tests/run.sh "$stage"
+sh c-tests/run.sh "$stage" "$PWD/$build/c-tests"
 
 printf '\nmake test: all %d steps passed in %d s\n' $steps $(($(date +%s) - started))

@@ -1,6 +1,6 @@
 #!/bin/sh
 # check-readme.sh PREFIX: compiles every ```c block of README.md and docs/*.md against the encke installed under PREFIX.
-# Rule: no C in a document is unchecked. The line before a block says what it is:
+# Rule: no C in a document is unchecked, and no name is made up. The line before a block says what it is:
 #   <!-- c: complete NAME [run] -->   a whole program: compiled and linked in each documented way; run: started, and asked once
 #   <!-- c: file [declarations] -->   declarations and functions, compiled behind the prelude below
 #   <!-- c: body [declarations] -->   statements, compiled as the body of a function of the host
@@ -86,6 +86,13 @@ awk -v work="$work" '
   NF { marker = "" }
   END { if (bad) exit 1; if (inside) { print "a C block without an end" > "/dev/stderr"; exit 1 } print count > (work "/count") }
 ' $documents || fail "see above"
+
+# A document names no function, constant or option that does not exist (a trailing "_" names a family).
+# shellcheck disable=SC2013,SC2086
+for word in $(grep -hoE '\b(encke_[a-z_0-9]+|ENCKE_[A-Z_0-9]+)' $documents | sort -u); do
+  case $word in *_) pattern=$word ;; *) pattern="$word([^A-Za-z0-9_]|\$)" ;; esac
+  grep -rqE -- "$pattern" include/encke.h CMakeLists.txt cmake c-tests/CMakeLists.txt src/engine/tests || fail "$word is named in a document and does not exist"
+done
 
 # In the parts of a document a static function is meant to be called by the rest.
 for file in "$work"/part*.c; do

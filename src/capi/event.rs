@@ -55,7 +55,8 @@ pub const ENCKE_END_TIMEOUT: c_int = 2;
 pub const ENCKE_END_LIMIT: c_int = 3;
 /// Malformed framing of the body.
 pub const ENCKE_END_PROTOCOL: c_int = 4;
-/// encke_abort, encke_close; a body shorter than its ENCKE_LENGTH; a file that shrank.
+/// encke_abort, encke_close; a body shorter than its ENCKE_LENGTH; a file that shrank; an answer before it closed the
+/// connection.
 pub const ENCKE_END_HOST: c_int = 5;
 /// The grace of encke_drain was over.
 pub const ENCKE_END_DRAIN: c_int = 6;

@@ -132,11 +132,16 @@ impl Engine {
     fn send_whole(&mut self, connection: u32, id: Id, answer: Answer<'_>) {
         let slot = id.slot();
         let unread_long = self.refuse_rest(connection, id);
-        let (flags, persistence) = self.persistence(connection, slot, answer.close || unread_long);
+        let connect = self.exchanges.at(slot).is_some_and(|e| e.is(exchange::CONNECT));
+        let close = answer.close || unread_long || connect && (200..300).contains(&answer.status);
+        let (flags, persistence) = self.persistence(connection, slot, close);
         let len = answer.body.len();
         let is_head = flags & exchange::HEAD_METHOD != 0;
-        let no_body = is_head || bodiless(answer.status);
+        // A tunnel that ends at once: after 2xx to CONNECT there is no content (RFC 9110, 9.3.6).
+        let tunnel = flags & exchange::CONNECT != 0 && (200..300).contains(&answer.status);
+        let no_body = is_head || tunnel || bodiless(answer.status);
         let length = match answer.status {
+            _ if tunnel => Length::None,
             100..=199 | 204 => Length::None,
             304 => answer.length.map_or(Length::None, Length::Exact),
             _ if is_head => Length::Exact(answer.length.unwrap_or(len)),

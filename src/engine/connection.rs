@@ -187,7 +187,7 @@ impl Pool {
     pub fn give_output(&mut self, mut output: Box<Output>) {
         debug_assert!(output.is_empty());
         if self.outputs.len() < KEEP {
-            output.clear(&mut Vec::new());
+            output.reset();
             self.outputs.push(output);
         }
         self.buffers.truncate(KEEP);

@@ -38,12 +38,12 @@ pub struct Head {
 }
 
 impl Head {
-    /// Takes over a parsed head: `source` are the bytes it was parsed from. `parsed.fields` is left empty.
-    pub fn fill(&mut self, source: &[u8], parsed: &mut RequestHead, peer: &Peer) {
+    /// Takes over a parsed head: `source` are the bytes it was parsed from.
+    pub fn fill(&mut self, source: &[u8], parsed: &RequestHead, peer: &Peer) {
         self.bytes.clear();
         self.fields.clear();
         self.bytes.extend_from_slice(&source[..parsed.len]);
-        std::mem::swap(&mut self.fields, &mut parsed.fields);
+        self.fields.extend_from_slice(&parsed.fields);
         self.method = parsed.method;
         self.target = parsed.target;
         self.query = parsed.query;
@@ -113,7 +113,7 @@ mod tests {
         let limits = Limits { max_head: 4096, max_fields: 10, allow_connect: true };
         assert_eq!(parse(source, &limits, &mut parsed), Ok(Parsed::Complete));
         let mut head = Head::default();
-        head.fill(source, &mut parsed, &Peer::tcp("127.0.0.1:4711".parse().unwrap()));
+        head.fill(source, &parsed, &Peer::tcp("127.0.0.1:4711".parse().unwrap()));
         head
     }
 

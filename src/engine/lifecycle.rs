@@ -75,7 +75,8 @@ impl Engine {
             },
             _ => {}
         }
-        if c.first == NONE && c.unsent() == 0 && !c.is(IN_HEAD) && !c.in_body() {
+        // Bytes that wait for a limit are a request, not idleness.
+        if c.first == NONE && c.unsent() == 0 && c.buffered() == 0 && !c.is(IN_HEAD) && !c.in_body() {
             consider(c.since + self.settings.idle_timeout, Wait::Idle);
         }
         if self.settings.answer_timeout > 0 {

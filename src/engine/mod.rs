@@ -102,6 +102,9 @@ pub struct Engine {
     expecting: Vec<Id>,
     pool: Pool,
     parsed: RequestHead,
+    /// The bytes that `parsed` was made from: clients repeat their head with every request, and equal bytes mean equal
+    /// heads.
+    parsed_from: Vec<u8>,
     released: Vec<Released>,
     counters: Counters,
     /// Requests queued for the host.
@@ -133,6 +136,7 @@ impl Engine {
             expecting: Vec::new(),
             pool: Pool::default(),
             parsed: RequestHead::default(),
+            parsed_from: Vec::new(),
             released: Vec::new(),
             counters: Counters::default(),
             undelivered: 0,
@@ -320,7 +324,11 @@ impl Engine {
                     }
                     self.counters.held += 1;
                     self.counters.requests += 1;
-                    self.leases.open(slot, generation, exchange.is(exchange::UPGRADE | exchange::CONNECT));
+                    self.leases.open(
+                        slot,
+                        generation,
+                        exchange.is(exchange::UPGRADE) && !exchange.is(exchange::CONNECT),
+                    );
                     if self.settings.answer_timeout > 0 {
                         let connection = exchange.connection;
                         self.schedule(connection);
@@ -347,9 +355,10 @@ impl Engine {
         }
     }
 
-    /// Whether events of this request are still shown: not after its settle.
+    /// Whether events of this request are shown: not where its REQUEST was not, and not after its settle.
     fn shows(&mut self, id: Id) -> bool {
-        self.exchanges.holds(id.slot(), id.generation()) && !self.leases.is_settled(id.slot())
+        let delivered = self.exchanges.get_mut(id.slot(), id.generation()).is_some_and(|e| e.is(exchange::DELIVERED));
+        delivered && !self.leases.is_settled(id.slot())
     }
 
     /// A head that was handed over and is done with comes back for reuse.

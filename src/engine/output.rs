@@ -273,6 +273,19 @@ impl Output {
         self.marks.drain(..).map(|mark| (mark.slot, mark.at - sent)).collect()
     }
 
+    /// Makes an empty output like new.
+    #[inline]
+    pub fn reset(&mut self) {
+        debug_assert!(self.is_empty() && self.marks.is_empty());
+        if !self.segments.is_empty() {
+            self.segments.clear(); // files and loans without a byte
+        }
+        self.offset = 0;
+        self.queued = 0;
+        self.sent = 0;
+        self.memory = 0;
+    }
+
     /// Forgets everything; lent buffers come back.
     pub fn clear(&mut self, released: &mut Vec<Released>) {
         for segment in self.segments.drain(..) {

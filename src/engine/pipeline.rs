@@ -405,11 +405,11 @@ impl Engine {
         }
     }
 
-    /// `n` bytes of the front were taken by the kernel.
-    pub fn sent(&mut self, connection: u32, n: usize) {
+    /// `n` bytes of the front were taken by the kernel. True: nothing is left.
+    pub fn sent(&mut self, connection: u32, n: usize) -> bool {
         self.counters.bytes_out += n as u64;
-        let Some(c) = self.connections.at_mut(connection) else { return };
-        let Some(output) = c.output.as_mut() else { return };
+        let Some(c) = self.connections.at_mut(connection) else { return true };
+        let Some(output) = c.output.as_mut() else { return true };
         output.progress = self.now;
         output.advance(n, &mut self.released, &mut self.pool.buffers);
         let (sent, end) = (output.sent_so_far(), output.end());
@@ -424,7 +424,7 @@ impl Engine {
             }
             self.finish(slot, End::Ok);
         }
-        let Some(c) = self.connections.at_mut(connection) else { return };
+        let Some(c) = self.connections.at_mut(connection) else { return true };
         let (first, waits) = (c.first, c.is(WAITS));
         if let Some(exchange) = self.exchanges.at_mut(first) {
             if exchange.is(exchange::IN_TURN) && exchange.unsent > 0 {
@@ -444,6 +444,7 @@ impl Engine {
         if waits {
             self.wake_connection(connection);
         }
+        sent == end
     }
 
     /// The file at the front gave fewer bytes than it had: the answer cannot be completed.

@@ -14,6 +14,8 @@ use super::Engine;
 
 /// So much of a body that nobody wants is read for the sake of the connection.
 pub(super) const DROP_ALLOWANCE: u64 = 64 << 10;
+/// Heads up to this size are remembered for the next request.
+const REMEMBERED: usize = 2048;
 /// Bytes of a body in one event at the most.
 const PIECE: usize = 64 << 10;
 
@@ -239,9 +241,13 @@ impl Engine {
         if !self.may_take(connection) {
             return Step::Wait(0);
         }
+        if !self.parsed_from.is_empty() && data.starts_with(&self.parsed_from) {
+            return self.take_head(connection, data, scan, body);
+        }
         if !scan.worth_parsing(data) && data.len() < self.settings.max_head {
             return Step::More(0);
         }
+        self.parsed_from.clear();
         let limits = Limits {
             max_head: self.settings.max_head,
             max_fields: self.settings.max_fields,
@@ -249,7 +255,12 @@ impl Engine {
         };
         match request::parse(data, &limits, &mut self.parsed) {
             Ok(Parsed::Partial) => Step::More(0),
-            Ok(Parsed::Complete) => self.take_head(connection, data, scan, body),
+            Ok(Parsed::Complete) => {
+                if self.parsed.len <= REMEMBERED {
+                    self.parsed_from.extend_from_slice(&data[..self.parsed.len]);
+                }
+                self.take_head(connection, data, scan, body)
+            }
             Err(fault) => {
                 self.refuse(connection, fault);
                 Step::Took(data.len())
@@ -298,7 +309,7 @@ impl Engine {
         let websocket = parsed.websocket;
 
         let mut head = self.pool.head();
-        head.fill(data, &mut self.parsed, &c.peer);
+        head.fill(data, &self.parsed, &c.peer);
         head.connection =
             Id::new(self.tag.number, Kind::Connection, connection, self.connections.generation(connection));
         let Some(c) = self.connections.at_mut(connection) else { return Step::Took(data.len()) };

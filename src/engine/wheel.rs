@@ -33,11 +33,13 @@ pub struct Wheel {
     occupied: [u64; SLOTS / 64],
     /// All ticks up to here have fired.
     done: u64,
+    /// No item waits for an earlier tick; `u64::MAX`: none waits.
+    earliest: u64,
 }
 
 impl Wheel {
     pub fn new(now: u64) -> Wheel {
-        Wheel { heads: vec![NONE; SLOTS].into(), occupied: [0; SLOTS / 64], done: now / TICK + 1 }
+        Wheel { heads: vec![NONE; SLOTS].into(), occupied: [0; SLOTS / 64], done: now / TICK + 1, earliest: u64::MAX }
     }
 
     /// Makes sure that `item` is woken at `deadline` or before.
@@ -59,6 +61,7 @@ impl Wheel {
             items.links(head).previous = item;
         }
         self.occupied[slot / 64] |= 1 << (slot % 64);
+        self.earliest = self.earliest.min(tick);
     }
 
     pub fn cancel(&mut self, items: &mut impl Items, item: u32) {
@@ -71,6 +74,9 @@ impl Wheel {
             self.heads[slot] = links.next;
             if links.next == NONE {
                 self.occupied[slot / 64] &= !(1 << (slot % 64));
+                if links.tick == self.earliest {
+                    self.earliest = self.next_tick().unwrap_or(u64::MAX);
+                }
             }
         } else {
             items.links(links.previous).next = links.next;
@@ -120,7 +126,7 @@ impl Wheel {
 
     /// When [`Wheel::expired`] will have something.
     pub fn next(&self) -> Option<u64> {
-        self.next_tick().map(|tick| tick * TICK)
+        (self.earliest != u64::MAX).then(|| self.earliest * TICK)
     }
 }
 

@@ -87,6 +87,29 @@ pub struct RequestHead {
     pub is_connect: bool,
     /// GET, HEAD, OPTIONS, TRACE.
     pub is_safe: bool,
+    /// The last Host that was found to be valid: clients repeat it with every request.
+    known_host: KnownHost,
+}
+
+/// A short text that need not be looked at again.
+#[derive(Debug, Clone, Copy)]
+struct KnownHost {
+    len: u8,
+    text: [u8; 47],
+}
+
+impl KnownHost {
+    #[inline]
+    fn is(&self, value: &[u8]) -> bool {
+        self.text.get(..self.len as usize) == Some(value) && !value.is_empty()
+    }
+
+    fn set(&mut self, value: &[u8]) {
+        if let Some(place) = self.text.get_mut(..value.len()) {
+            place.copy_from_slice(value);
+            self.len = value.len() as u8;
+        }
+    }
 }
 
 impl Default for RequestHead {
@@ -108,6 +131,7 @@ impl Default for RequestHead {
             is_head: false,
             is_connect: false,
             is_safe: false,
+            known_host: KnownHost { len: 0, text: [0; 47] },
         }
     }
 }
@@ -277,7 +301,7 @@ fn accept(
         if bytes.get((field.name.start as usize).wrapping_sub(2)) != Some(&CR) {
             return bare_line_feed(bytes, start);
         }
-        facts.learn(name, header.value, field.value)?;
+        facts.learn(name, header.value, field.value, &mut head.known_host)?;
         head.fields.push(field);
     }
 
@@ -341,9 +365,9 @@ impl Once {
 
 impl Facts {
     #[inline]
-    fn learn(&mut self, name: &[u8], value: &[u8], span: Span) -> Result<(), Fault> {
+    fn learn(&mut self, name: &[u8], value: &[u8], span: Span, known: &mut KnownHost) -> Result<(), Fault> {
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.learn_host(value, span)?,
+            4 if name.eq_ignore_ascii_case(b"host") => self.learn_host(value, span, known)?,
             6 if name.eq_ignore_ascii_case(b"expect") => self.learn_expect(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.learn_upgrade(value),
             10 if name.eq_ignore_ascii_case(b"connection") => self.learn_connection(value),
@@ -361,12 +385,15 @@ impl Facts {
     }
 
     #[inline]
-    fn learn_host(&mut self, value: &[u8], span: Span) -> Result<(), Fault> {
+    fn learn_host(&mut self, value: &[u8], span: Span, known: &mut KnownHost) -> Result<(), Fault> {
         if self.host.is_some() {
             return Err(Fault::bad("Host repeated"));
         }
         self.host = Some(span);
-        target::authority(value).map_err(Fault::bad)?;
+        if !known.is(value) {
+            target::authority(value).map_err(Fault::bad)?;
+            known.set(value);
+        }
         Ok(())
     }
 

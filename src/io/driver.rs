@@ -31,7 +31,7 @@ const ACCEPTS: usize = 64;
 const SUBMISSIONS: usize = 1024;
 const TIMERS: usize = 256;
 const SCRATCH: usize = 64 << 10;
-const SLICES: usize = 32;
+const SLICES: usize = 16;
 /// Bytes written to one connection before the others have their turn.
 const WRITE_TURN: u64 = 1 << 20;
 /// How long a listener rests for want of fds.
@@ -631,7 +631,9 @@ impl Driver {
             match result {
                 Ok(n) => {
                     socket.blocked = n < offered;
-                    self.engine.sent(connection, n);
+                    if self.engine.sent(connection, n) {
+                        break;
+                    }
                     turn += n as u64;
                     if turn >= WRITE_TURN && !self.sockets[connection as usize].as_ref().is_some_and(|s| s.blocked) {
                         self.engine.make_ready(connection);

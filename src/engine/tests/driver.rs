@@ -97,10 +97,6 @@ impl Driver {
         }
     }
 
-    pub fn unix(&self) -> u64 {
-        EPOCH + self.now / 1000
-    }
-
     // ---- the clients' side -----------------------------------------------------------------------------------------
 
     pub fn connect(&mut self, room: usize) -> usize {
@@ -185,10 +181,6 @@ impl Driver {
         self.woken = true;
     }
 
-    pub fn submissions(&self) -> usize {
-        self.mailbox.len()
-    }
-
     fn tick(&mut self) {
         self.engine.set_now(self.now, EPOCH + self.now / 1000);
     }
@@ -261,7 +253,9 @@ impl Driver {
 
     pub fn drain(&mut self, grace: u64) {
         self.tick();
-        self.backlog.clear();
+        for pipe in self.backlog.drain(..) {
+            self.pipes[pipe].ended = Some(Ended::Reset);
+        }
         self.engine.drain(grace);
         self.after_answer();
     }
@@ -301,7 +295,7 @@ impl Driver {
             }
             let Some(pipe) = self.backlog.pop_front() else { return };
             self.moved += 1;
-            let Some(connection) = self.engine.accept(self.listener, Peer::Unknown) else { return };
+            let Some(connection) = self.engine.accept(self.listener, Peer::unknown()) else { return };
             self.pipes[pipe].connection = Some(connection);
             self.pipes[pipe].edge = true;
             let index = connection as usize;
@@ -320,10 +314,10 @@ impl Driver {
         }
         if self.engine.has_buffered(connection) {
             self.engine.resume(connection);
-            if readable && !self.engine.has_buffered(connection) {
-                self.engine.make_ready(connection);
-            }
-        } else if readable && self.engine.wants_input(connection) {
+        }
+        if readable && self.engine.events_full() {
+            self.engine.make_ready(connection);
+        } else if readable && self.engine.admit(connection) {
             self.read(connection);
         } else if dead && self.engine.connection(connection).is_some() {
             self.forget(connection);
@@ -391,16 +385,18 @@ impl Driver {
                     pipe.down.extend(slices[..filled].iter().flat_map(|slice| slice.iter()).take(n));
                     (n, offered)
                 }
+                Front::File { left: 0, .. } => (0, 0),
+                Front::File { .. } if free == 0 => (0, 1),
                 Front::File { file, offset, left } => {
                     let most = free.min(left as usize).min(self.file.len());
                     match file.read_at(&mut self.file[..most], offset).expect("reading a file") {
-                        0 if most > 0 || left == 0 => {
+                        0 => {
                             self.engine.file_failed(connection);
                             continue;
                         }
                         n => {
                             pipe.down.extend(&self.file[..n]);
-                            (n, if n == 0 { 1 } else { 0 })
+                            (n, 0)
                         }
                     }
                 }
@@ -418,7 +414,9 @@ impl Driver {
                 break;
             }
             self.moved += n as u64;
-            self.engine.sent(connection, n);
+            if self.engine.sent(connection, n) {
+                break;
+            }
             turn += n as u64;
             if turn >= self.write_turn && !self.sockets[connection as usize].as_ref().is_some_and(|s| s.blocked) {
                 self.engine.make_ready(connection);

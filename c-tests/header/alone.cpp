@@ -1,0 +1,2 @@
+// alone.cpp - the text of alone.c as C++.
+#include "alone.c"

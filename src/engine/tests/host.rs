@@ -1,0 +1,679 @@
+//! Owns the virtual host: it takes events, keeps the account that the contract asks for (L1 to L6, F3, F5), and answers
+//! when and how the dice say, from the loop or as another thread would. Rule: every event and every result is checked
+//! the moment it comes.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::sync::Arc;
+
+use crate::engine::answer::{Answer, Body};
+use crate::engine::event::{End, Event, What};
+use crate::engine::head;
+use crate::engine::id::Id;
+use crate::engine::lease::{Leases, Settle, Settled};
+use crate::engine::mailbox::Submission;
+use crate::engine::output::Lent;
+use crate::engine::{Engine, Error};
+use crate::http1::response::Seen;
+
+use super::driver::Driver;
+use super::rng::{pattern, Rng};
+use super::script::{tunnel_bytes, Ask};
+
+/// What the engine was told of one request, in order.
+#[derive(Debug, Clone)]
+pub enum Said {
+    Inform { status: u16, lines: String },
+    Whole { status: u16, close: bool, length: Option<u64>, lines: String, body: Vec<u8> },
+    Begin { status: u16, close: bool, length: Option<u64>, lines: String, first: Vec<u8> },
+    Write(Vec<u8>),
+    End { trailers: String },
+    Abort,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Inform(u16),
+    Whole(Giving),
+    Begin { length: Option<u64>, first: usize },
+    Write(usize),
+    Ask,
+    End { trailers: bool },
+    Abort,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Giving {
+    Copy,
+    Owned,
+    Lent,
+    File,
+}
+
+/// One request in the host's hands.
+#[derive(Debug)]
+pub struct Record {
+    id: Id,
+    pub client: usize,
+    pub n: usize,
+    steps: VecDeque<Step>,
+    due: u64,
+    threaded: bool,
+    status: u16,
+    close: bool,
+    length: Option<u64>,
+    /// Said by a thread and not heard yet, each with what it is to be recorded as.
+    outbox: VecDeque<(u64, Submission, Option<Said>)>,
+    in_mailbox: VecDeque<Option<Said>>,
+    pub told: Vec<(Said, [u8; 29])>,
+    key: u64,
+    written: usize,
+    pub upgrade: bool,
+    pub tunnel: bool,
+    body_follows: bool,
+    got: Vec<u8>,
+    body_over: bool,
+    half_closed: bool,
+    unacked: u64,
+    acks: Vec<(u64, u64)>,
+    again: bool,
+    settled: bool,
+    pub aborted: Option<End>,
+    pub done: Option<(End, u64)>,
+    loan: Option<(u64, Arc<Vec<u8>>)>,
+    user: u64,
+}
+
+#[derive(Debug)]
+struct Loan(Arc<Vec<u8>>);
+
+impl Lent for Loan {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+pub struct Host {
+    pub records: Vec<Record>,
+    by_id: HashMap<Id, usize>,
+    by_ask: HashMap<(usize, usize), usize>,
+    last_of: HashMap<usize, usize>,
+    leases: Arc<Leases>,
+    pub held: u64,
+    pub max_held: u64,
+    pub drained: bool,
+    pub open_connections: i64,
+    /// Nothing is kept back any more.
+    pub hurry: bool,
+    cookies: u64,
+    file: (String, Vec<u8>),
+    /// Records that are not over.
+    active: Vec<usize>,
+    pub trace: bool,
+}
+
+const FOREVER: u64 = u64::MAX;
+
+impl Host {
+    pub fn new(leases: Arc<Leases>, max_held: u64, trace: bool) -> Host {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/engine/tests/host.rs").to_owned();
+        let content = std::fs::read(&path).expect("this file");
+        Host {
+            records: Vec::new(),
+            by_id: HashMap::new(),
+            by_ask: HashMap::new(),
+            last_of: HashMap::new(),
+            leases,
+            held: 0,
+            max_held,
+            drained: false,
+            open_connections: 0,
+            hurry: false,
+            cookies: 0,
+            file: (path, content),
+            active: Vec::new(),
+            trace,
+        }
+    }
+
+    pub fn record(&self, client: usize, n: usize) -> Option<&Record> {
+        self.by_ask.get(&(client, n)).map(|at| &self.records[*at])
+    }
+
+    // ---- events ----------------------------------------------------------------------------------------------------------
+
+    pub fn event(&mut self, event: Event, driver: &mut Driver, rng: &mut Rng, asks: &dyn Fn(usize) -> Vec<Ask>) {
+        if self.trace {
+            println!("{:8} event {:x} {:?}", driver.now, event.id.0, short(&event.what));
+        }
+        let id = event.id;
+        let at = match event.what {
+            What::Request(head) => return self.request(*head, driver, rng, asks),
+            What::Drained => {
+                assert!(!self.drained, "DRAINED twice");
+                assert_eq!(driver.engine.connections(), 0, "DRAINED with open connections");
+                self.drained = true;
+                return;
+            }
+            What::Connection(open) => {
+                self.open_connections += if open { 1 } else { -1 };
+                assert!(self.open_connections >= 0, "a connection is over that never was");
+                return;
+            }
+            What::Listener(_) => panic!("no listener was in trouble"),
+            _ => *self.by_id.get(&id).unwrap_or_else(|| panic!("an event of {id:?}, which was never handed over")),
+        };
+        let record = &mut self.records[at];
+        assert!(record.done.is_none(), "an event after DONE: {:?}", short(&event.what));
+        assert_eq!(event.user, record.user, "ev.user of {:?}", short(&event.what));
+        match event.what {
+            What::Body { data, more } => {
+                assert!(!record.settled, "BODY after the settle");
+                assert!(!record.body_over, "BODY after the last piece");
+                assert!(record.body_follows || record.tunnel, "BODY without BODY_FOLLOWS");
+                record.got.extend_from_slice(&data);
+                record.unacked += data.len() as u64;
+                let settings = &driver.engine.settings;
+                let most = settings.body_window.max(settings.buffer_body as u64 + (64 << 10));
+                assert!(record.unacked <= most, "{} un-acked bytes, {most} are the most", record.unacked);
+                let delay = if rng.chance(60) || self.hurry { 0 } else { rng.below(300) };
+                record.acks.push((driver.now + delay, data.len() as u64));
+                record.body_over = !more;
+                let ask = &asks(record.client)[record.n];
+                let whole = if record.tunnel {
+                    pattern(tunnel_bytes(record.client), record.got.len())
+                } else {
+                    ask.body.clone()
+                };
+                assert!(whole.starts_with(&record.got), "the body of {}/{} arrived changed", record.client, record.n);
+                if !more && !record.tunnel {
+                    assert_eq!(record.got.len(), whole.len(), "the last piece came before the end of the body");
+                }
+                driver.engine.recycle_buffer(data);
+            }
+            What::Writable => {
+                assert!(!record.settled && record.aborted.is_none(), "WRITABLE of a request that is over");
+                assert!(std::mem::take(&mut record.again), "WRITABLE without AGAIN");
+                record.due = driver.now;
+            }
+            What::HalfClosed => {
+                assert!(!record.settled, "HALF_CLOSED after the settle");
+                assert!(!std::mem::replace(&mut record.half_closed, true), "HALF_CLOSED twice");
+            }
+            What::Aborted(end) => {
+                assert!(record.aborted.is_none(), "ABORTED twice");
+                assert!(!record.settled, "ABORTED after the settle");
+                record.aborted = Some(end);
+                record.again = false;
+                record.steps = [Step::Abort].into();
+                record.due = driver.now + if self.hurry || rng.chance(50) { 0 } else { rng.below(500) };
+            }
+            What::Released { cookie } => {
+                let (lent, bytes) = record.loan.take().expect("RELEASED without a loan");
+                assert_eq!(lent, cookie);
+                assert_eq!(Arc::strong_count(&bytes), 1, "RELEASED while the library still holds the buffer");
+            }
+            What::Done { code, len } => {
+                assert!(record.settled, "DONE before the settle");
+                assert!(record.loan.is_none(), "DONE before RELEASED");
+                record.done = Some((code, len));
+            }
+            _ => unreachable!("handled above"),
+        }
+    }
+
+    fn request(&mut self, head: head::Head, driver: &mut Driver, rng: &mut Rng, asks: &dyn Fn(usize) -> Vec<Ask>) {
+        let id = head.id;
+        let path = std::str::from_utf8(head.text(head.path)).expect("our own path");
+        let (client, n) = path[1..].split_once('/').expect("our own path");
+        let (client, n): (usize, usize) = (client.parse().unwrap(), n.parse().unwrap());
+        let ask = asks(client)[n].clone();
+        assert!(self.held < self.max_held, "a request beyond MAX_HELD");
+        let before = self.last_of.insert(client, n);
+        assert!(before.map_or(n == 0, |before| n == before + 1), "{client}/{n} after {before:?}");
+        assert!(self.leases.alive(id));
+        let method: &[u8] = match (ask.head, ask.body.is_empty() && ask.framing == super::script::Framing::None) {
+            (true, _) => b"HEAD",
+            (_, true) => b"GET",
+            _ => b"POST",
+        };
+        assert_eq!(head.text(head.method), method);
+        assert_eq!((head.text(head.query), head.version), (&b"q"[..], if ask.http10 { 10 } else { 11 }));
+        assert_eq!(head.listener, driver.listener);
+        let follows = head.flags & head::BODY_FOLLOWS != 0;
+        if !follows {
+            assert_eq!(head.body(), ask.body, "the body of {client}/{n}");
+            assert!(ask.body.len() <= driver.engine.settings.buffer_body);
+        }
+        assert_eq!(head.flags & head::UPGRADE != 0, ask.upgrade);
+        self.held += 1;
+        let threaded = rng.chance(40);
+        let mut record = Record {
+            id,
+            client,
+            n,
+            steps: VecDeque::new(),
+            due: driver.now,
+            threaded,
+            status: rng.pick(&[200, 200, 200, 404, 299, 204, 304]),
+            close: rng.chance(4),
+            length: None,
+            outbox: VecDeque::new(),
+            in_mailbox: VecDeque::new(),
+            told: Vec::new(),
+            key: (client * 100 + n) as u64 + 77,
+            written: 0,
+            upgrade: ask.upgrade,
+            tunnel: false,
+            body_follows: follows,
+            got: Vec::new(),
+            body_over: false,
+            half_closed: false,
+            unacked: 0,
+            acks: Vec::new(),
+            again: false,
+            settled: false,
+            aborted: None,
+            done: None,
+            loan: None,
+            user: 0,
+        };
+        if rng.chance(50) {
+            record.user = id.0 ^ 5;
+            self.leases.set_user(id, record.user).expect("a fresh id");
+        }
+        record.plan(rng);
+        record.due = match rng.below(20) {
+            _ if self.hurry => driver.now,
+            0..=8 => driver.now,
+            9 => FOREVER,
+            _ => driver.now + rng.below(1500),
+        };
+        self.by_id.insert(id, self.records.len());
+        let twice = self.by_ask.insert((client, n), self.records.len());
+        assert_eq!(twice, None, "{client}/{n} was handed over twice");
+        self.active.push(self.records.len());
+        self.records.push(record);
+        driver.engine.recycle_head(Box::new(head));
+    }
+
+    // ---- what the host does by itself --------------------------------------------------------------------------------------
+
+    /// When it acts by itself next.
+    pub fn next_due(&self) -> Option<u64> {
+        let due = |record: &Record| {
+            let steps = (!record.steps.is_empty() && !record.again && record.due != FOREVER).then_some(record.due);
+            let acks = record.acks.iter().map(|ack| ack.0).min();
+            [steps, acks, record.outbox.front().map(|entry| entry.0)].into_iter().flatten().min()
+        };
+        self.active.iter().filter_map(|at| due(&self.records[*at])).min()
+    }
+
+    /// From now on nothing is kept back.
+    pub fn finish(&mut self, now: u64) {
+        self.hurry = true;
+        for at in &self.active {
+            let record = &mut self.records[*at];
+            record.due = record.due.min(now);
+        }
+    }
+
+    pub fn unsettled(&self) -> usize {
+        self.active.iter().filter(|at| !self.records[**at].settled).count()
+    }
+
+    /// Does what is due. True: something was done.
+    pub fn step(&mut self, driver: &mut Driver, rng: &mut Rng) -> bool {
+        let mut moved = false;
+        let first = rng.below(self.active.len() as u64) as usize;
+        for i in 0..self.active.len() {
+            let at = self.active[(first + i) % self.active.len()];
+            moved |= self.post(at, driver, rng);
+            let record = &self.records[at];
+            if record.acks.iter().any(|ack| ack.0 <= driver.now) {
+                moved = true;
+                self.acknowledge(at, driver, rng);
+            }
+            let record = &self.records[at];
+            if record.due <= driver.now && !record.again && !record.steps.is_empty() {
+                moved = true;
+                self.act(at, driver, rng);
+            }
+        }
+        let records = &self.records;
+        self.active.retain(|at| {
+            let record = &records[*at];
+            !(record.settled && record.outbox.is_empty() && record.in_mailbox.is_empty() && record.acks.is_empty())
+        });
+        moved
+    }
+
+    /// Passes on what threads have said.
+    fn post(&mut self, at: usize, driver: &mut Driver, rng: &mut Rng) -> bool {
+        let record = &mut self.records[at];
+        let mut moved = false;
+        while record.outbox.front().is_some_and(|entry| entry.0 <= driver.now) && (moved || rng.chance(80)) {
+            let Some((_, submission, said)) = record.outbox.pop_front() else { break };
+            record.in_mailbox.push_back(said);
+            driver.submit(submission);
+            moved = true;
+        }
+        moved || record.outbox.front().is_some_and(|entry| entry.0 <= driver.now)
+    }
+
+    fn acknowledge(&mut self, at: usize, driver: &mut Driver, rng: &mut Rng) {
+        let record = &mut self.records[at];
+        let now = driver.now;
+        let mut n = 0;
+        record.acks.retain(|ack| {
+            n += if ack.0 <= now { ack.1 } else { 0 };
+            ack.0 > now
+        });
+        record.unacked -= n;
+        let gone = record.settled || record.aborted.is_some();
+        match self.leases.present(record.id) {
+            Ok(_) => assert!(!record.settled, "an ack of a settled request was taken"),
+            Err(error) => {
+                assert!(error == Error::Gone && (gone || driver.engine.has_events()), "ack: {error:?}");
+                return;
+            }
+        }
+        self.say(at, driver, rng, Submission::Ack { id: self.records[at].id, n }, None);
+    }
+
+    /// Says something to the engine whose lease was asked.
+    fn say(&mut self, at: usize, driver: &mut Driver, rng: &mut Rng, submission: Submission, said: Option<Said>) {
+        let record = &mut self.records[at];
+        if record.threaded {
+            let before = record.outbox.back().map_or(driver.now, |entry| entry.0);
+            let delay = if self.hurry || rng.chance(70) { 0 } else { rng.below(50) };
+            record.outbox.push_back((before.max(driver.now + delay), submission, said));
+            return;
+        }
+        driver.before_answer();
+        record.in_mailbox.push_back(said);
+        self.heard(&mut driver.engine, submission);
+        driver.after_answer();
+    }
+
+    /// A submission takes effect.
+    pub fn heard(&mut self, engine: &mut Engine, submission: Submission) {
+        let id = match &submission {
+            Submission::Respond { id, .. }
+            | Submission::Begin { id, .. }
+            | Submission::Write { id, .. }
+            | Submission::End { id, .. }
+            | Submission::Abort { id }
+            | Submission::Inform { id, .. }
+            | Submission::Ack { id, .. }
+            | Submission::Settled { id } => *id,
+        };
+        let settles = matches!(
+            submission,
+            Submission::Respond { .. } | Submission::End { .. } | Submission::Abort { .. } | Submission::Settled { .. }
+        );
+        self.held -= u64::from(settles);
+        let record = &mut self.records[self.by_id[&id]];
+        if let Some(said) = record.in_mailbox.pop_front().expect("it was said") {
+            if self.trace {
+                println!(
+                    "{:8} heard {:x} {}/{} {:.120}",
+                    engine.now(),
+                    id.0,
+                    record.client,
+                    record.n,
+                    format!("{said:?}")
+                );
+            }
+            record.told.push((said, engine.date));
+        }
+        engine.apply(submission);
+    }
+
+    /// The next step of one request.
+    fn act(&mut self, at: usize, driver: &mut Driver, rng: &mut Rng) {
+        let record = &mut self.records[at];
+        let Some(step) = record.steps.pop_front() else { return };
+        if !self.hurry && rng.chance(40) {
+            record.due = driver.now + rng.below(200);
+        }
+        let id = record.id;
+        let tag = format!("X-Answer: {}/{}\r\n", record.client, record.n);
+        let told_gone = record.aborted.is_some();
+        // A peer may be gone without the host having seen ABORTED yet.
+        let may_be_gone = told_gone || driver.engine.has_events();
+        match step {
+            Step::Inform(status) => match self.leases.inform(id).map(drop) {
+                Ok(_) => {
+                    let lines = format!("Link: </{}>\r\n", record.n);
+                    let submission = Submission::Inform { id, status, lines: lines.clone().into_bytes() };
+                    self.say(at, driver, rng, submission, Some(Said::Inform { status, lines }));
+                }
+                Err(error) => assert!(error == Error::Gone && may_be_gone, "inform: {error:?}"),
+            },
+            Step::Whole(giving) => {
+                let (settled, status, close) = (self.leases.settle(id, Settle::Whole), record.status, record.close);
+                match self.settle(at, driver, rng, settled) {
+                    None => {}
+                    Some(()) => self.whole(at, driver, rng, giving, status, close, tag),
+                }
+            }
+            Step::Begin { length, first } => {
+                let status = if record.tunnel { 101 } else { record.status };
+                let pin = match self.leases.begin(id, length, first as u64, status == 101) {
+                    Ok(pin) => pin,
+                    Err(error) => {
+                        assert!(error == Error::Gone && may_be_gone, "begin: {error:?}");
+                        record.steps = [Step::Abort].into();
+                        return;
+                    }
+                };
+                self.leases.begun(&pin);
+                drop(pin);
+                assert_eq!(self.leases.begin(id, None, 0, false).err(), Some(Error::State), "a second begin");
+                record.length = length;
+                let lines = format!("{tag}{}", if status == 101 { "Upgrade: raw\r\n" } else { "" });
+                let body = record.piece(first);
+                let close = record.close;
+                let answer = Answer {
+                    status,
+                    close,
+                    length,
+                    lines: Cow::Owned(lines.clone().into_bytes()),
+                    seen: Seen::default(),
+                    content_type: None,
+                    body: Body::Owned(body.clone()),
+                };
+                let said = Said::Begin { status, close, length, lines, first: body };
+                let submission = Submission::Begin { id, answer: Box::new(answer) };
+                self.say(at, driver, rng, submission, Some(said));
+            }
+            Step::Ask => match self.leases.reserve(id, 0) {
+                Ok(_) => {}
+                Err(Error::Again) => record.again = true,
+                Err(error) => assert!(error == Error::Gone && may_be_gone, "asking: {error:?}"),
+            },
+            Step::Write(n) => match self.leases.reserve(id, n as u64).map(drop) {
+                Ok(()) => {
+                    let data = record.piece(n);
+                    self.say(at, driver, rng, Submission::Write { id, data: data.clone() }, Some(Said::Write(data)));
+                }
+                Err(Error::Again) => {
+                    record.again = true;
+                    record.steps.push_front(step);
+                }
+                Err(error) => {
+                    assert!(error == Error::Gone && may_be_gone, "write: {error:?}");
+                    record.steps = [Step::Abort].into();
+                }
+            },
+            Step::End { trailers } => {
+                if record.tunnel && !record.body_over && !self.hurry && record.aborted.is_none() && rng.chance(90) {
+                    record.steps.push_front(step);
+                    record.due = driver.now + 50;
+                    return;
+                }
+                let settled = self.leases.settle(id, Settle::End);
+                if self.settle(at, driver, rng, settled).is_some() {
+                    let trailers = if trailers { "X-Sum: 1\r\n".to_owned() } else { String::new() };
+                    let submission = Submission::End { id, trailers: trailers.clone().into_bytes() };
+                    self.say(at, driver, rng, submission, Some(Said::End { trailers }));
+                }
+            }
+            Step::Abort => {
+                let settled = self.leases.settle(id, Settle::Abort);
+                if self.settle(at, driver, rng, settled).is_some() {
+                    self.say(at, driver, rng, Submission::Abort { id }, Some(Said::Abort));
+                }
+            }
+        }
+    }
+
+    /// A settling call. `Some`: there is somebody to answer.
+    fn settle(&mut self, at: usize, driver: &mut Driver, rng: &mut Rng, result: Result<Settled, Error>) -> Option<()> {
+        let record = &mut self.records[at];
+        let id = record.id;
+        assert!(!std::mem::replace(&mut record.settled, true));
+        record.again = false;
+        record.steps.clear();
+        for how in [Settle::Whole, Settle::End, Settle::Abort] {
+            assert_eq!(self.leases.settle(id, how), Err(Error::Gone), "a second settle");
+        }
+        assert_eq!(self.leases.reserve(id, 0).err(), Some(Error::Gone));
+        match result {
+            Ok(Settled::Answer) => {
+                assert!(record.aborted.is_none(), "ABORTED, but there is somebody to answer");
+                Some(())
+            }
+            Ok(Settled::Gone) => {
+                assert!(record.aborted.is_some() || driver.engine.has_events(), "gone without ABORTED");
+                self.say(at, driver, rng, Submission::Settled { id }, None);
+                None
+            }
+            Err(error) => panic!("the first settle: {error:?}"),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn whole(
+        &mut self,
+        at: usize,
+        driver: &mut Driver,
+        rng: &mut Rng,
+        giving: Giving,
+        status: u16,
+        close: bool,
+        lines: String,
+    ) {
+        let record = &mut self.records[at];
+        let id = record.id;
+        let mut bytes = record.piece(rng.size());
+        let length = (status == 304 && rng.chance(50)).then_some(77);
+        let (seen, content_type) = (Seen::default(), None);
+        if matches!(giving, Giving::Copy) && !record.threaded {
+            driver.before_answer();
+            let said = Said::Whole { status, close, length, lines: lines.clone(), body: bytes.clone() };
+            record.told.push((said, driver.engine.date));
+            self.held -= 1;
+            let (lines, body) = (Cow::Borrowed(lines.as_bytes()), Body::Copy(&bytes));
+            driver.engine.respond(id, Answer { status, close, length, lines, seen, content_type, body });
+            driver.after_answer();
+            return;
+        }
+        let body = match giving {
+            Giving::Copy | Giving::Owned => Body::Owned(bytes.clone()),
+            Giving::Lent => {
+                self.cookies += 1;
+                let shared = Arc::new(bytes.clone());
+                record.loan = Some((self.cookies, shared.clone()));
+                Body::Lent { bytes: Box::new(Loan(shared)), cookie: self.cookies }
+            }
+            Giving::File => {
+                let offset = rng.below(self.file.1.len() as u64);
+                let len = rng.below(self.file.1.len() as u64 - offset + 1);
+                bytes = self.file.1[offset as usize..(offset + len) as usize].to_vec();
+                Body::File { file: File::open(&self.file.0).expect("this file"), offset, len }
+            }
+        };
+        let said = Said::Whole { status, close, length, lines: lines.clone(), body: bytes };
+        let lines = Cow::Owned(lines.into_bytes());
+        let answer = Box::new(Answer { status, close, length, lines, seen, content_type, body });
+        self.say(at, driver, rng, Submission::Respond { id, answer }, Some(said));
+    }
+
+    // ---- the end -----------------------------------------------------------------------------------------------------------
+
+    /// After everything: every request settled and done, nothing owed.
+    pub fn check_end(&self, wants_done: bool) {
+        assert_eq!(self.held, 0);
+        for record in &self.records {
+            let name = format!("{}/{} {:?}", record.client, record.n, record.id);
+            assert!(record.settled, "{name} was never settled");
+            assert!(record.loan.is_none(), "{name}: RELEASED is missing");
+            assert!(!record.again, "{name}: AGAIN without WRITABLE or ABORTED");
+            assert!(record.outbox.is_empty() && record.in_mailbox.is_empty(), "{name}");
+            assert_eq!(record.done.is_some(), wants_done, "{name}: DONE");
+        }
+    }
+}
+
+impl Record {
+    /// How it will be answered.
+    fn plan(&mut self, rng: &mut Rng) {
+        for _ in 0..2 {
+            if rng.chance(8) {
+                self.steps.push_back(Step::Inform(rng.pick(&[100, 102, 103])));
+            }
+        }
+        if rng.chance(5) {
+            self.steps.push_back(Step::Ask);
+        }
+        if self.upgrade && rng.chance(60) {
+            self.tunnel = true;
+            self.close = false;
+            self.steps.push_back(Step::Begin { length: None, first: 0 });
+            for _ in 0..rng.below(4) {
+                self.steps.push_back(Step::Write(rng.size().max(1)));
+            }
+            self.steps.push_back(Step::End { trailers: false });
+            return;
+        }
+        match rng.below(20) {
+            0 => self.steps.push_back(Step::Abort),
+            1..=6 => {
+                if self.status == 304 {
+                    self.status = 200;
+                }
+                let pieces: Vec<usize> = (0..rng.below(5)).map(|_| rng.size().max(1)).collect();
+                let first = if rng.chance(30) { rng.size() } else { 0 };
+                let total = first + pieces.iter().sum::<usize>();
+                let length = rng.chance(40).then_some(total as u64 + u64::from(rng.chance(4)));
+                self.steps.push_back(Step::Begin { length, first });
+                self.steps.extend(pieces.into_iter().map(Step::Write));
+                let end = if rng.chance(4) { Step::Abort } else { Step::End { trailers: rng.chance(20) } };
+                self.steps.push_back(end);
+            }
+            _ => self.steps.push_back(Step::Whole(match rng.below(8) {
+                0..=3 => Giving::Copy,
+                4 => Giving::Owned,
+                5 => Giving::File,
+                _ => Giving::Lent,
+            })),
+        }
+    }
+
+    fn piece(&mut self, len: usize) -> Vec<u8> {
+        self.written += len;
+        pattern(self.key + self.written as u64, len)
+    }
+}
+
+fn short(what: &What) -> String {
+    match what {
+        What::Request(head) => format!("Request {}", String::from_utf8_lossy(head.text(head.target))),
+        What::Body { data, more } => format!("Body {} {more}", data.len()),
+        other => format!("{other:?}"),
+    }
+}

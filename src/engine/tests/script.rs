@@ -1,0 +1,201 @@
+//! Owns what a virtual client is going to say: requests as bytes, and what is to be expected of each.
+
+use super::rng::{pattern, Rng};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    None,
+    Length,
+    Chunked,
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub head: bool,
+    pub http10: bool,
+    pub keep_alive: bool,
+    pub framing: Framing,
+    pub body: Vec<u8>,
+    pub expect: bool,
+    pub upgrade: bool,
+    /// What a malformed one is answered with.
+    pub bad: Option<u16>,
+}
+
+/// What a client does next.
+#[derive(Debug, Clone)]
+pub enum Act {
+    Send(Vec<u8>),
+    Sleep(u64),
+    /// Until so many final answers came.
+    Await(usize),
+    /// Until 100 or a final answer to this request came, or until this time.
+    AwaitContinue(usize, u64),
+    /// If this request was answered with 101: sends the bytes, then ends.
+    Tunnel(usize, Vec<u8>),
+    /// Closes the sending side.
+    End,
+    Reset,
+    Leave,
+}
+
+/// What the client of a connection says in its tunnel, if it comes to that.
+pub fn tunnel_bytes(client: usize) -> u64 {
+    1_000_000 + client as u64
+}
+
+impl Ask {
+    fn random(rng: &mut Rng, last: bool, key: u64) -> Ask {
+        let http10 = rng.chance(10);
+        let framing = match rng.below(10) {
+            0..=4 => Framing::None,
+            5..=7 => Framing::Length,
+            _ if http10 => Framing::Length,
+            _ => Framing::Chunked,
+        };
+        let upgrade = !http10 && framing == Framing::None && rng.chance(6);
+        let body = if framing == Framing::None { Vec::new() } else { pattern(key, rng.size()) };
+        Ask {
+            head: framing == Framing::None && !upgrade && rng.chance(15),
+            http10,
+            keep_alive: !last || upgrade || rng.chance(60),
+            framing,
+            expect: !http10 && !body.is_empty() && rng.chance(25),
+            body,
+            upgrade,
+            bad: None,
+        }
+    }
+
+    pub fn head_bytes(&self, client: usize, n: usize) -> Vec<u8> {
+        match self.bad {
+            Some(400) => return b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc".to_vec(),
+            Some(505) => return b"GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_vec(),
+            Some(_) => return b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".to_vec(),
+            None => {}
+        }
+        let method = match (self.head, self.framing) {
+            (true, _) => "HEAD",
+            (_, Framing::None) => "GET",
+            _ => "POST",
+        };
+        let mut text = format!("{method} /{client}/{n}?q HTTP/1.{}\r\n", if self.http10 { 0 } else { 1 });
+        if !self.http10 {
+            text.push_str("Host: example.com\r\n");
+        }
+        match self.framing {
+            Framing::None => {}
+            Framing::Length => text.push_str(&format!("Content-Length: {}\r\n", self.body.len())),
+            Framing::Chunked => text.push_str("Transfer-Encoding: chunked\r\n"),
+        }
+        if self.expect {
+            text.push_str("Expect: 100-continue\r\n");
+        }
+        match (self.upgrade, self.http10, self.keep_alive) {
+            (true, ..) => text.push_str("Upgrade: raw\r\nConnection: upgrade\r\n"),
+            (_, true, true) => text.push_str("Connection: keep-alive\r\n"),
+            (_, false, false) => text.push_str("Connection: close\r\n"),
+            _ => {}
+        }
+        text.push_str("\r\n");
+        text.into_bytes()
+    }
+
+    pub fn body_bytes(&self, rng: &mut Rng) -> Vec<u8> {
+        if self.framing != Framing::Chunked {
+            return self.body.clone();
+        }
+        let mut out = Vec::new();
+        let mut rest = &self.body[..];
+        while !rest.is_empty() {
+            let n = rng.range(1, rest.len() as u64) as usize;
+            out.extend_from_slice(format!("{n:x}{}\r\n", if rng.chance(10) { ";x=y" } else { "" }).as_bytes());
+            out.extend_from_slice(&rest[..n]);
+            out.extend_from_slice(b"\r\n");
+            rest = &rest[n..];
+        }
+        out.extend_from_slice(if rng.chance(20) { b"0\r\nT: v\r\n\r\n" } else { b"0\r\n\r\n" });
+        out
+    }
+}
+
+/// What one client asks, and how it goes about it.
+pub fn script(rng: &mut Rng, client: usize, wild: bool) -> (Vec<Ask>, Vec<Act>) {
+    let count = rng.range(1, 8) as usize;
+    let mut asks: Vec<Ask> = (0..count).map(|n| Ask::random(rng, n + 1 == count, (client * 100 + n) as u64)).collect();
+    for ask in &mut asks[..count - 1] {
+        ask.keep_alive = true;
+    }
+    if rng.chance(15) {
+        let bad = Some(rng.pick(&[400, 501, 505]));
+        let framing = Framing::None;
+        asks.push(Ask { bad, framing, body: Vec::new(), ..Ask::random(rng, true, 0) });
+    }
+    let mut acts = Vec::new();
+    let mut gathered = Vec::new();
+    let slow = rng.chance(30);
+    let depth = rng.range(1, 8);
+    for (n, ask) in asks.iter().enumerate() {
+        gathered.extend_from_slice(&ask.head_bytes(client, n));
+        if ask.expect && ask.bad.is_none() {
+            send(rng, &mut acts, std::mem::take(&mut gathered), slow);
+            if rng.chance(80) {
+                acts.push(Act::AwaitContinue(n, rng.range(10, 3000)));
+            }
+        }
+        if ask.bad.is_none() {
+            gathered.extend_from_slice(&ask.body_bytes(rng));
+        }
+        if ask.upgrade && ask.bad.is_none() {
+            send(rng, &mut acts, std::mem::take(&mut gathered), slow);
+            let len = rng.size();
+            acts.push(Act::Await(n + 1));
+            acts.push(Act::Tunnel(n, pattern(tunnel_bytes(client), len)));
+        }
+        if rng.below(depth) == 0 {
+            send(rng, &mut acts, std::mem::take(&mut gathered), slow);
+            if rng.chance(70) {
+                acts.push(Act::Await(rng.below(n as u64 + 2) as usize));
+            }
+        }
+    }
+    let cut_short = wild && rng.chance(15);
+    if cut_short {
+        let keep = rng.below(gathered.len() as u64) as usize;
+        gathered.truncate(keep);
+    }
+    send(rng, &mut acts, gathered, slow);
+    if cut_short {
+        acts.push(Act::Sleep(rng.below(3000)));
+    } else if rng.chance(25) {
+        acts.push(Act::End);
+    }
+    if wild && rng.chance(20) {
+        let at = rng.below(acts.len() as u64) as usize;
+        acts.insert(at, Act::Sleep(rng.below(200)));
+        acts.insert(at + 1, if rng.chance(70) { Act::Reset } else { Act::Leave });
+    }
+    if !cut_short {
+        acts.push(Act::Await(asks.len()));
+    }
+    if rng.chance(60) {
+        acts.push(Act::Leave);
+    }
+    (asks, acts)
+}
+
+fn send(rng: &mut Rng, acts: &mut Vec<Act>, bytes: Vec<u8>, slow: bool) {
+    let mut rest = &bytes[..];
+    let cuts = rng.chance(40);
+    while !rest.is_empty() {
+        let n = if !cuts && !slow { rest.len() } else { rng.range(1, (rest.len() as u64).min(2000)) as usize };
+        acts.push(Act::Send(rest[..n].to_vec()));
+        rest = &rest[n..];
+        if slow && !rest.is_empty() {
+            acts.push(Act::Sleep(rng.below(40)));
+        } else if cuts && !rest.is_empty() {
+            acts.push(Act::Sleep(0));
+        }
+    }
+}
