@@ -107,8 +107,14 @@ static int listen_on(uint16_t port) {
   return fd;
 }
 
+static long number(const char *text) {
+  char *end;
+  long n = strtol(text, &end, 10);
+  return *text != '\0' && *end == '\0' ? n : -1;
+}
+
 int main(int argc, char **argv) {
-  long port = argc > 1 ? strtol(argv[1], NULL, 10) : 8080, count = argc > 2 ? strtol(argv[2], NULL, 10) : 4;
+  long port = argc > 1 ? number(argv[1]) : 8080, count = argc > 2 ? number(argv[2]) : 4;
   if (port < 0 || port > 65535 || count < 1 || count > MAX_CHILDREN) {
     fprintf(stderr, "usage: prefork [PORT [CHILDREN]]\n");
     return 2;

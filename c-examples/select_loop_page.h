@@ -100,7 +100,7 @@ static const char page[] =
 "\n"
 "  function next() {\n"
 "    while (flying.size < 5 && queue.length) send(...queue.shift());\n"
-"    $('queued').textContent = queue.length ? queue.length + ' more are waiting in the browser' : '';\n"
+"    $('queued').textContent = queue.length ? '(' + queue.length + ' more queued here)' : '';\n"
 "  }\n"
 "\n"
 "  for (const button of document.querySelectorAll('[data-count]'))\n"

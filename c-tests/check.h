@@ -45,6 +45,7 @@ moment deadline(void); /* 10 s from now; ENCKE_TEST_DEADLINE=seconds in the envi
 void   check_late(const char *file, int line, const char *condition) __attribute__((noreturn));
 
 void step(void);     /* one round: poll every host and client of this program, move what is ready */
+void step_now(void); /* the same without waiting */
 void quiesce(void);  /* rounds until nothing is ready any more */
 
 #define UNTIL(cond)                                                                                                    \

@@ -124,14 +124,14 @@ static void say_something(peer *p) {
     size_t part = pick(2) ? n - at : 1 + pick(n - at);
     peer_send_n(p, changed + at, part);
     at += part;
-    if (pick(4) == 0) step();
+    if (pick(4) == 0) step_now();
   }
 }
 
 int main(void) {
   const char *text = getenv("ENCKE_TEST_SEED"), *many = getenv("ENCKE_TEST_CLIENTS");
   seed = text ? strtoull(text, NULL, 10) : 2024;
-  size_t clients = many ? strtoull(many, NULL, 10) : 600, made = 0, open = 0;
+  size_t clients = many ? strtoull(many, NULL, 10) : 2000, made = 0, open = 0;
   peer *p[AT_ONCE];
   SECTION(textf("seed %llu", (unsigned long long)seed));
   big = pattern(200000, 1);
@@ -149,19 +149,19 @@ int main(void) {
     }
     if (open > 0) {
       size_t i = pick(open);
-      uint64_t what = pick(10);
-      if (what < 6 && !p[i]->fin_wanted) {
+      uint64_t what = pick(20);
+      if (what < 17 && !p[i]->fin_wanted) {
         say_something(p[i]);
-      } else if (what == 6) {
+      } else if (what == 17) {
         peer_fin(p[i]);
-      } else if (what >= 8) {
-        if (what == 8) peer_rst(p[i]);
+      } else if (what >= 18) {
+        if (what == 18) peer_rst(p[i]);
         else peer_close(p[i]);
         p[i] = p[--open];
       }
     }
     if (nheld > 0 && pick(2)) handle(pick(nheld));
-    if (pick(3)) step();
+    if (pick(3)) step_now();
     if (pick(50) == 0) QUIESCE();
   }
   while (nheld > 0) settle(held[--nheld]);

@@ -47,6 +47,8 @@ static size_t round_once(int timeout) {
 
 void step(void) { round_once(TICK_MS); }
 
+void step_now(void) { round_once(0); }
+
 void quiesce(void) {
   for (int i = 0; round_once(0) > 0; i++)
     if (i > ROUNDS_MAX) {

@@ -495,7 +495,7 @@ ENCKE_API int encke_feed(encke *e, const encke_watch *ready, size_t n);
 #define ENCKE_END_LIMIT    3  /**< Body too large, or no room. */
 #define ENCKE_END_PROTOCOL 4  /**< Malformed framing of the body. */
 #define ENCKE_END_HOST     5  /**< encke_abort, encke_close; a body shorter than its ENCKE_LENGTH; a file that
-                                   shrank. */
+                                   shrank; an answer before it closed the connection. */
 #define ENCKE_END_DRAIN    6  /**< The grace of encke_drain was over. */
 
 /** What happened. Grows at the end only. */
@@ -550,7 +550,7 @@ ENCKE_API encke_str encke_head_get(const encke_head *head, const char *lower_cas
  */
 ENCKE_API int encke_param(encke_str from, char separator, const char *name, char *buf, size_t cap, size_t *need);
 
-/* ---- 8. answering, from any thread ------------------------------------------------------------------------------- */
+/* ---- 8. answering ------------------------------------------------------------------------------------------------ */
 
 #define ENCKE_BORROW 1u  /**< encke_respond: the body is not copied: keep it unchanged until ENCKE_EV_RELEASED
                               brings your cookie. */

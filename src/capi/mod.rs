@@ -28,6 +28,10 @@ pub mod event;
 
 pub mod param;
 
+pub mod response;
+
+pub mod sender;
+
 pub mod answering;
 
 pub mod token;

@@ -22,7 +22,7 @@ pub const STOPPED: u16 = 2;
 pub const READY: u16 = 4;
 /// In the list of connections that have something to write or to end.
 pub const DIRTY: u16 = 8;
-/// Waits for a limit over all connections.
+/// Has a request that waits for the host's hands to be less full.
 pub const PAUSED: u16 = 16;
 /// Waits for its own pipeline, output or credit.
 pub const WAITS: u16 = 32;
@@ -42,6 +42,8 @@ pub const IN_HEAD: u16 = 2048;
 pub const EOF_TOLD: u16 = 4096;
 /// Cut when nothing was under way: it closes without a reset.
 pub const QUIET: u16 = 8192;
+/// Is not read because the memory of all connections is used up.
+pub const STARVED: u16 = 1 << 14;
 
 #[derive(Debug)]
 pub struct Connection {

@@ -132,7 +132,7 @@ impl Engine {
             Wait::Write => self.cut(connection, End::Timeout),
             Wait::Idle => self.stop(connection),
             Wait::Head => {
-                let fault = if self.connections.at(connection).is_some_and(|c| c.is(PAUSED)) {
+                let fault = if self.connections.at(connection).is_some_and(|c| c.is(PAUSED | STARVED)) {
                     Fault { status: 503, text: "the server has too much to do" }
                 } else {
                     Fault { status: 408, text: "the head of the request took too long" }
@@ -169,7 +169,7 @@ impl Engine {
 
     fn drop_input(&mut self, connection: u32) {
         if let Some(c) = self.connections.at_mut(connection) {
-            c.flags &= !(IN_HEAD | WAITS | PAUSED);
+            c.flags &= !(IN_HEAD | WAITS | PAUSED | STARVED);
             if let Some(input) = c.input.take() {
                 self.pool.give_input(input);
             }

@@ -167,6 +167,7 @@ impl Driver {
     }
 
     fn settle(&mut self) {
+        self.engine.unpause();
         if let Some(at) = self.engine.next_deadline() {
             if self.timer.is_none_or(|timer| at < timer) {
                 self.timer = Some(at);
@@ -196,6 +197,7 @@ impl Driver {
             self.moved += 1;
             heard(&mut self.engine, submission);
         }
+        self.engine.unpause();
         let mut more = !self.mailbox.is_empty();
         let mut left = budget;
         while left > 0 && !self.engine.events_full() {

@@ -59,7 +59,7 @@ pub struct Record {
     pub n: usize,
     steps: VecDeque<Step>,
     due: u64,
-    threaded: bool,
+    pub threaded: bool,
     status: u16,
     close: bool,
     length: Option<u64>,
@@ -108,7 +108,7 @@ pub struct Host {
     /// Nothing is kept back any more.
     pub hurry: bool,
     cookies: u64,
-    file: (String, Vec<u8>),
+    file: (File, Vec<u8>),
     /// Records that are not over.
     active: Vec<usize>,
     pub trace: bool,
@@ -118,8 +118,12 @@ const FOREVER: u64 = u64::MAX;
 
 impl Host {
     pub fn new(leases: Arc<Leases>, max_held: u64, trace: bool) -> Host {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/engine/tests/host.rs").to_owned();
-        let content = std::fs::read(&path).expect("this file");
+        // It has no name, so nobody can change it.
+        let path = std::env::temp_dir().join(format!("encke-simulation-{}", std::process::id()));
+        let content = pattern(3, 30_000);
+        std::fs::write(&path, &content).expect("a temporary file");
+        let file = File::open(&path).expect("the file just written");
+        std::fs::remove_file(&path).expect("removing it");
         Host {
             records: Vec::new(),
             by_id: HashMap::new(),
@@ -132,7 +136,7 @@ impl Host {
             open_connections: 0,
             hurry: false,
             cookies: 0,
-            file: (path, content),
+            file: (file, content),
             active: Vec::new(),
             trace,
         }
@@ -594,7 +598,7 @@ impl Host {
                 let offset = rng.below(self.file.1.len() as u64);
                 let len = rng.below(self.file.1.len() as u64 - offset + 1);
                 bytes = self.file.1[offset as usize..(offset + len) as usize].to_vec();
-                Body::File { file: File::open(&self.file.0).expect("this file"), offset, len }
+                Body::File { file: self.file.0.try_clone().expect("another fd"), offset, len }
             }
         };
         let said = Said::Whole { status, close, length, lines: lines.clone(), body: bytes };

@@ -1,0 +1,303 @@
+//! Section 8, continued: the any-thread half. Rule: the lease is asked first; then what was said goes to the engine,
+//! directly on the loop thread, through the mailbox from any other.
+
+use std::borrow::Cow;
+use std::ffi::c_int;
+use std::sync::atomic::Ordering::*;
+use std::sync::Arc;
+
+use super::guard::{any_thread, guard_value, on_loop};
+use super::held::Held;
+use super::input;
+use super::response::{Checked, Source};
+use super::server::{encke, Inner};
+use super::types::{encke_id, encke_sender};
+use crate::engine::answer::{Answer, Body};
+use crate::engine::id::Id;
+use crate::engine::lease::{Settle, Settled};
+use crate::engine::mailbox::Submission;
+use crate::engine::output::COPY_LIMIT;
+use crate::engine::Error;
+
+/// The any-thread half: borrowed for the encke's life; take a reference (encke_sender_ref) for another thread. NULL on a
+/// failure: NULL, another thread, a child of fork. [loop thread] Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_get_sender(e: *mut encke) -> *mut encke_sender {
+    guard_value(std::ptr::null_mut(), || {
+        // SAFETY: the host gives NULL or a living encke.
+        unsafe {
+            if on_loop(e, |_| Ok(0)) < 0 {
+                return std::ptr::null_mut();
+            }
+            e.as_ref().map_or(std::ptr::null_mut(), |encke| Arc::as_ptr(encke.sender()).cast_mut())
+        }
+    })
+}
+
+/// Takes a reference, which lives on after encke_free; returns the sender. NULL is fine. Any thread. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_sender_ref(sender: *mut encke_sender) -> *mut encke_sender {
+    if !sender.is_null() {
+        // SAFETY: the host holds a reference, or borrows the encke's.
+        unsafe { Arc::increment_strong_count(sender.cast_const()) };
+    }
+    sender
+}
+
+/// Gives a reference up. With the last one, heads that were never settled are freed. NULL is fine. Any thread. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_sender_unref(sender: *mut encke_sender) {
+    guard_value((), || {
+        if !sender.is_null() {
+            // SAFETY: the host gives up a reference of its own.
+            unsafe { Arc::decrement_strong_count(sender.cast_const()) };
+        }
+    })
+}
+
+/// Makes encke_fd readable once, and lets encke_wait return; brings no event. Async-signal-safe, keeps errno. Any thread.
+/// ENCKE_E_CLOSED: the encke was freed; ENCKE_E_INVAL: sender is NULL. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_wake(sender: *mut encke_sender) -> c_int {
+    // No guard: nothing here panics, allocates or locks, and errno is left alone.
+    // SAFETY: the host gives NULL or a sender with a reference.
+    let Some(sender) = (unsafe { sender.as_ref() }) else { return super::result::ENCKE_E_INVAL };
+    if sender.forks != crate::io::fork::generation() {
+        return super::result::ENCKE_E_FORKED;
+    }
+    if sender.mailbox.is_closed() {
+        return super::result::ENCKE_E_CLOSED;
+    }
+    if sender.mailbox.wake() {
+        sender.waker.wake();
+    }
+    0
+}
+
+/// Gives a request a value that comes back as ev.user in every later event of it; see L5 for when to free what it points
+/// to. Any thread.
+/// ENCKE_E_GONE: the id is over; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_set_user(sender: *mut encke_sender, id: encke_id, user: u64) -> c_int {
+    // SAFETY: the host gives NULL or a sender with a reference.
+    unsafe {
+        any_thread(sender, |sender| {
+            sender.open()?;
+            sender.leases.set_user(Id(id), user).map(|()| 0)
+        })
+    }
+}
+
+/// n bytes of ENCKE_EV_BODY data of a request or tunnel are dealt with: as many more may come (F5). Any thread.
+/// ENCKE_E_GONE: the id is over, or the peer is gone; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn encke_body_ack(sender: *mut encke_sender, id: encke_id, n: usize) -> c_int {
+    // SAFETY: the host gives NULL or a sender with a reference.
+    unsafe {
+        any_thread(sender, |sender| {
+            sender.open()?;
+            let pin = sender.leases.present(Id(id))?;
+            drop(pin);
+            if n > 0 {
+                sender.say(Submission::Ack { id: Id(id), n: n as u64 })?;
+            }
+            Ok(0)
+        })
+    }
+}
+
+impl encke_sender {
+    /// CLOSED once the encke was freed.
+    pub(super) fn open(&self) -> Result<(), Error> {
+        if self.mailbox.is_closed() {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// The loop thread's half, if this is the loop thread.
+    pub(super) fn on_loop(&self) -> Option<&mut Inner> {
+        if !self.is_loop_thread() {
+            return None;
+        }
+        // SAFETY: on the loop thread no other call of this encke is under way (there are no callbacks), and `inner` is
+        // NULL once the encke is freed.
+        unsafe { self.inner.load(Acquire).as_mut() }
+    }
+
+    fn pass(&self, submission: Submission) -> Result<(), Submission> {
+        if self.mailbox.push(submission)? {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Says something of a request whose lease was asked.
+    pub(super) fn say(&self, submission: Submission) -> Result<(), Error> {
+        match self.on_loop() {
+            Some(inner) => {
+                inner.driver.before_answer();
+                inner.driver.engine.apply(submission);
+                inner.driver.after_answer();
+                Ok(())
+            }
+            None => self.pass(submission).map_err(take_back),
+        }
+    }
+
+    /// A settle of a request whose peer is gone: it only frees.
+    pub(super) fn settled_gone(&self, id: Id) -> Error {
+        match self.say(Submission::Settled { id }) {
+            Ok(()) => Error::Gone,
+            Err(error) => {
+                self.drop_head(id);
+                error
+            }
+        }
+    }
+
+    /// A settling call on a sender whose encke was freed.
+    pub(super) fn settle_closed(&self, id: Id) -> Error {
+        let _ = self.leases.settle(id, Settle::Abort);
+        self.drop_head(id);
+        Error::Closed
+    }
+
+    /// A head outlives its encke until it is settled.
+    pub(super) fn keep_head(&self, held: Box<Held>) {
+        let mut left = self.left.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // A settle that won its lease but came too late for the encke has nobody else to free the head.
+        if self.leases.alive(Id(held.view.id)) {
+            left.insert(held.view.id, held);
+        }
+    }
+
+    pub(super) fn drop_head(&self, id: Id) {
+        self.left.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&id.0);
+    }
+
+    pub(super) fn abort(&self, id: Id) -> Result<(), Error> {
+        if self.open().is_err() {
+            return Err(self.settle_closed(id));
+        }
+        match self.leases.settle(id, Settle::Abort)? {
+            Settled::Gone => Err(self.settled_gone(id)),
+            Settled::Answer => self.say(Submission::Abort { id }).map_err(|error| {
+                self.drop_head(id);
+                error
+            }),
+        }
+    }
+
+    pub(super) fn respond(
+        &self,
+        id: Id,
+        checked: Checked<'_>,
+        lines: &[u8],
+        content_type: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let Checked { status, close, length, seen, body } = checked;
+        if self.open().is_err() {
+            return Err(self.settle_closed(id));
+        }
+        if let Some(inner) = self.on_loop() {
+            if self.leases.settle(id, Settle::Whole)? == Settled::Gone {
+                return Err(self.settled_gone(id));
+            }
+            let lines = Cow::Borrowed(lines);
+            let answer = Answer { status, close, length, lines, seen, content_type, body: body.take() };
+            inner.driver.before_answer();
+            inner.driver.engine.respond(id, answer);
+            inner.driver.after_answer();
+            return Ok(());
+        }
+        // Copies are made before the settle: where there is no memory for them the request stays the caller's.
+        let body = body.keep()?;
+        let mut all = Vec::new();
+        if let Some(content_type) = content_type {
+            all.extend_from_slice(b"Content-Type: ");
+            all.extend_from_slice(content_type);
+            all.extend_from_slice(b"\r\n");
+        }
+        all.extend_from_slice(lines);
+        if self.leases.settle(id, Settle::Whole)? == Settled::Gone {
+            return Err(self.settled_gone(id));
+        }
+        let answer =
+            Answer { status, close, length, lines: Cow::Owned(all), seen, content_type: None, body: body.take() };
+        self.pass(Submission::Respond { id, answer: Box::new(answer) }).map_err(|submission| {
+            self.drop_head(id);
+            take_back(submission)
+        })
+    }
+
+    pub(super) fn begin(&self, id: Id, checked: Checked<'_>, lines: &[u8]) -> Result<(), Error> {
+        let Checked { status, close, length, seen, body } = checked;
+        self.open()?;
+        let first = match &body {
+            Source::Copy(bytes) => bytes.len() as u64,
+            _ => 0,
+        };
+        let switching = status == 101;
+        if let Some(inner) = self.on_loop() {
+            let pin = self.leases.begin(id, length, first, switching)?;
+            let lines = Cow::Borrowed(lines);
+            let answer = Answer { status, close, length, lines, seen, content_type: None, body: body.take() };
+            inner.driver.before_answer();
+            inner.driver.engine.begin(id, answer);
+            self.leases.begun(&pin);
+            drop(pin);
+            inner.driver.after_answer();
+            return Ok(());
+        }
+        let body = body.keep()?;
+        let pin = self.leases.begin(id, length, first, switching)?;
+        let lines = Cow::Owned(lines.to_vec());
+        let answer = Answer { status, close, length, lines, seen, content_type: None, body: body.take() };
+        self.pass(Submission::Begin { id, answer: Box::new(answer) }).map_err(take_back)?;
+        self.leases.begun(&pin);
+        Ok(())
+    }
+
+    pub(super) fn write(&self, id: Id, data: &[u8]) -> Result<(), Error> {
+        self.open()?;
+        let pin = self.leases.reserve(id, data.len() as u64)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let on_loop = self.on_loop();
+        let body = if on_loop.is_some() && data.len() <= COPY_LIMIT {
+            Body::Copy(data)
+        } else {
+            match input::copy(data) {
+                Ok(copy) => Body::Owned(copy),
+                Err(error) => {
+                    self.leases.unreserve(&pin, data.len() as u64);
+                    return Err(error);
+                }
+            }
+        };
+        match (on_loop, body) {
+            (Some(inner), body) => {
+                inner.driver.before_answer();
+                inner.driver.engine.write(id, body);
+                drop(pin);
+                inner.driver.after_answer();
+                Ok(())
+            }
+            (None, Body::Owned(data)) => self.pass(Submission::Write { id, data }).map_err(take_back),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// What the mailbox did not take is the caller's again: a file must not be closed with it.
+fn take_back(submission: Submission) -> Error {
+    if let Submission::Respond { answer, .. } = submission {
+        if let Body::File { file, .. } = answer.body {
+            use std::os::fd::IntoRawFd;
+            let _ = file.into_raw_fd();
+        }
+    }
+    Error::Closed
+}
