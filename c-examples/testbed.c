@@ -2,10 +2,10 @@
  * testbed.c - the server that outside HTTP test suites and the benches talk to.
  *
  * A plain poll() loop with encke_fd and a timer of its own: one encke_run and one drain of encke_next per
- * wake-up. Delayed answers are two FIFO lists, because each delay is constant; all that is kept of a
- * request is its id. Streams keep a task in a slab; ev.user is its place there. A place is reused and never
- * unmapped, and holds the id it is for: so no ENCKE_EV_DONE is needed, which would cost the benches one
- * event for each request.
+ * wake-up. Delayed answers are FIFO lists, one for each delay, because each delay is constant; all that is
+ * kept of such a request is its id. Streams keep a task in a table; ev.user is its place there. A place is
+ * used again but never goes away, and it holds the id it is for: so no ENCKE_EV_DONE is needed, which would
+ * cost the benches one event for each request.
  *
  *   ./testbed PORT [tls]      on 127.0.0.1; PORT 0: a free one; tls: with state/cert.pem and state/key.pem
  *

@@ -27,7 +27,7 @@ static void options(void) {
   CHECK(encke_config_set_str(config, ENCKE_OPT_MAX_HEAD, "1000") < 0);
   CHECK_RC(encke_config_set_str(config, ENCKE_OPT_SERVER_NAME, NULL), ENCKE_E_INVAL);
   CHECK_RC(encke_config_set_str(config, ENCKE_OPT_SERVER_NAME, "a\r\nb: c"), ENCKE_E_INVAL);
-  for (int option = ENCKE_OPT_WATCH; option <= ENCKE_OPT_CONNECT; option++) { /* every limit is finite */
+  for (int option = ENCKE_OPT_WATCH; option <= ENCKE_OPT_UNIX_MODE; option++) { /* every limit is finite */
     int rc = encke_config_set(config, option, UINT64_MAX);
     CHECK(rc == ENCKE_OK || rc == ENCKE_E_INVAL);
   }
@@ -57,7 +57,7 @@ static uint64_t fitting(int option) {
   switch (option) {
   case ENCKE_OPT_WATCH: case ENCKE_OPT_EXPECT: case ENCKE_OPT_PIPELINE_SAFE: case ENCKE_OPT_REUSE_PORT: case ENCKE_OPT_CONNECT:
     return 1;
-  case ENCKE_OPT_MAX_FIELDS:
+  case ENCKE_OPT_MAX_FIELDS: case ENCKE_OPT_UNIX_MODE:
     return 100;
   default:
     return 5000;
@@ -66,9 +66,10 @@ static uint64_t fitting(int option) {
 
 static void live_options(void) {
   SECTION("live options, and the others");
-  static const int live[] = {ENCKE_OPT_EVENTS, ENCKE_OPT_MAX_CONNECTIONS, ENCKE_OPT_MAX_HELD, ENCKE_OPT_REUSE_PORT, ENCKE_OPT_BACKLOG};
+  static const int live[] = {ENCKE_OPT_EVENTS, ENCKE_OPT_MAX_CONNECTIONS, ENCKE_OPT_MAX_HELD, ENCKE_OPT_REUSE_PORT, ENCKE_OPT_BACKLOG,
+                             ENCKE_OPT_UNIX_MODE};
   host *h = HOST_PLAIN();
-  for (int option = ENCKE_OPT_WATCH; option <= ENCKE_OPT_CONNECT; option++) {
+  for (int option = ENCKE_OPT_WATCH; option <= ENCKE_OPT_UNIX_MODE; option++) {
     int is_live = 0;
     for (size_t i = 0; i < sizeof live / sizeof *live; i++) is_live |= live[i] == option;
     SECTION(textf("option %d", option));

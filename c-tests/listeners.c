@@ -193,6 +193,26 @@ static void unix_sockets(void) {
   unlink(path);
 }
 
+static void unix_modes(void) {
+  SECTION("unix: the permissions of the file");
+  char path[108];
+  struct stat st;
+  snprintf(path, sizeof path, "/tmp/encke-test-%ld-mode.sock", (long)getpid());
+  static const mode_t modes[] = {0600, 0666, 0640};
+  for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+    encke_id listener = 0;
+    CHECK_OK(encke_set(h->e, ENCKE_OPT_UNIX_MODE, modes[i]));
+    CHECK_OK(encke_listen(h->e, textf("unix:%s", path), NULL, &listener));
+    CHECK(stat(path, &st) == 0);
+    CHECK_EQ(st.st_mode & 07777, modes[i]);
+    peer *p = peer_unix(path);
+    serve(p, "with a mode");
+    peer_close(p);
+    CHECK_OK(encke_close(h->e, listener));
+  }
+  CHECK_OK(encke_set(h->e, ENCKE_OPT_UNIX_MODE, 0));
+}
+
 static void adopted(void) {
   SECTION("a listening socket of the host's");
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -345,6 +365,7 @@ int main(void) {
   any_address();
   bad_addresses();
   unix_sockets();
+  unix_modes();
   adopted();
   many_listeners();
   two_enckes();

@@ -128,16 +128,13 @@ static void say_something(peer *p) {
   }
 }
 
-int main(void) {
-  const char *text = getenv("ENCKE_TEST_SEED"), *many = getenv("ENCKE_TEST_CLIENTS");
-  seed = text ? strtoull(text, NULL, 10) : 2024;
-  size_t clients = many ? strtoull(many, NULL, 10) : 2000, made = 0, open = 0;
+static void run(uint64_t watch, size_t clients) {
+  size_t made = 0, open = 0;
   peer *p[AT_ONCE];
-  SECTION(textf("seed %llu", (unsigned long long)seed));
-  big = pattern(200000, 1);
+  SECTION(textf("seed %llu, %s", (unsigned long long)seed, watch == ENCKE_WATCH_ONE ? "one fd" : "each watched"));
   h = HOST({ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_DONE) | ENCKE_WANT(ENCKE_EV_HALF_CLOSED)}, {ENCKE_OPT_BUFFER_BODY, 100},
            {ENCKE_OPT_BODY_WINDOW, 1000}, {ENCKE_OPT_HIGH_WATER, 50000}, {ENCKE_OPT_LOW_WATER, 10000}, {ENCKE_OPT_MAX_PIPELINE, 8},
-           {ENCKE_OPT_MAX_HEAD, 2000}, {ENCKE_OPT_MAX_BODY, 100000}, {ENCKE_OPT_CONNECT, 1});
+           {ENCKE_OPT_MAX_HEAD, 2000}, {ENCKE_OPT_MAX_BODY, 100000}, {ENCKE_OPT_CONNECT, 1}, {ENCKE_OPT_WATCH, watch});
   h->on = on_event;
   int port = host_listen(h);
   uint64_t memory = host_stats(h).memory;
@@ -183,6 +180,15 @@ int main(void) {
   peer_close(last);
   printf("%zu clients, %zu requests\n", clients, before);
   host_close(h);
+}
+
+int main(void) {
+  const char *from = getenv("ENCKE_TEST_SEED"), *many = getenv("ENCKE_TEST_CLIENTS");
+  size_t clients = many ? strtoull(many, NULL, 10) : 2000;
+  seed = from ? strtoull(from, NULL, 10) : 2024;
+  big = pattern(200000, 1);
+  run(ENCKE_WATCH_ONE, clients / 2);
+  run(ENCKE_WATCH_EACH, clients / 2);
   free(big);
   return check_end();
 }

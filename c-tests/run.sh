@@ -90,8 +90,8 @@ fi
 
 if command -v valgrind > /dev/null && [ -x "$work/gcc/t_leases_shared" ]; then
   good=0 bad=0
-  for name in leases sender_free http10 param token drain config expect; do
-    if ENCKE_TEST_DEADLINE=50 timeout 120 valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+  for name in leases sender_free http10 param token drain config expect random; do
+    if ENCKE_TEST_DEADLINE=50 ENCKE_TEST_CLIENTS=300 timeout 120 valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
       "$work/gcc/t_${name}_shared" > "$work/valgrind_$name.log" 2>&1; then
       good=$((good + 1))
     else

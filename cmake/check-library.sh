@@ -44,7 +44,7 @@ if [ "$kind" = shared ]; then
 fi
 
 # No path of the machine it was built on.
-for path in "$SOURCE/" "${CARGO_HOME:-$HOME/.cargo}/registry"; do
+for path in "$SOURCE/src/" "${CARGO_HOME:-$HOME/.cargo}/registry"; do
   if grep -qaF "$path" "$file"; then fail "contains the build path $path"; fi
 done
 

@@ -193,13 +193,13 @@ impl Engine {
         self.draining = Some(self.now.saturating_add(grace));
         if first {
             for connection in 0..self.connections.slots() {
-                if self.connections.at(connection).is_none() {
-                    continue;
-                }
-                if let Some(c) = self.connections.at_mut(connection) {
-                    c.flags &= !(WAITS | PAUSED);
-                }
+                let Some(c) = self.connections.at_mut(connection) else { continue };
+                let waited = c.is(WAITS | PAUSED | STARVED);
+                c.flags &= !(WAITS | PAUSED | STARVED);
                 self.stop(connection);
+                if waited {
+                    self.make_ready(connection); // a body or a tunnel goes on
+                }
             }
         }
         self.check_drained();

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use crate::http1::date::imf_fixdate;
 use crate::http1::request::RequestHead;
 
-use connection::{Connection, Pool, DIRTY, PAUSED, READY};
+use connection::{Connection, Pool, DIRTY, PAUSED, READY, STARVED};
 use event::{Event, Events, What};
 use exchange::Exchange;
 use head::Head;
@@ -96,6 +96,7 @@ pub struct Engine {
     ready: VecDeque<u32>,
     dirty: VecDeque<u32>,
     paused: VecDeque<u32>,
+    starved: VecDeque<u32>,
     /// Exchanges whose heads the host has done with.
     retired: Vec<u32>,
     /// Delivered in this drain with 100-continue to be decided at its end.
@@ -132,6 +133,7 @@ impl Engine {
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             paused: VecDeque::new(),
+            starved: VecDeque::new(),
             retired: Vec::new(),
             expecting: Vec::new(),
             pool: Pool::default(),
@@ -384,11 +386,6 @@ impl Engine {
         self.unpause();
     }
 
-    fn within_limits(&self) -> bool {
-        self.counters.held + self.undelivered < self.settings.max_held
-            && self.counters.memory < self.settings.max_memory
-    }
-
     fn pause(&mut self, connection: u32) {
         if let Some(c) = self.connections.at_mut(connection) {
             if !c.is(PAUSED) {
@@ -398,21 +395,37 @@ impl Engine {
         }
     }
 
-    /// Lets paused connections go on as far as the limits have room.
-    pub fn unpause(&mut self) {
-        if self.paused.is_empty() || !self.within_limits() {
-            return;
-        }
-        let mut room = (self.settings.max_held - self.counters.held - self.undelivered).min(64);
-        while room > 0 {
-            let Some(connection) = self.paused.pop_front() else { break };
-            let Some(c) = self.connections.at_mut(connection) else { continue };
-            if c.is(PAUSED) {
-                c.flags &= !PAUSED;
-                self.make_ready(connection);
-                room -= 1;
+    fn starve(&mut self, connection: u32) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            if !c.is(STARVED) {
+                c.flags |= STARVED;
+                self.starved.push_back(connection);
             }
         }
+    }
+
+    /// Lets paused connections go on as far as the limits have room.
+    pub fn unpause(&mut self) {
+        let mut room = self.settings.max_held.saturating_sub(self.counters.held + self.undelivered).min(64);
+        while room > 0 {
+            let Some(connection) = self.paused.pop_front() else { break };
+            room -= u64::from(self.release(connection, PAUSED));
+        }
+        let mut room = 64;
+        while room > 0 && self.counters.memory < self.settings.max_memory {
+            let Some(connection) = self.starved.pop_front() else { break };
+            room -= u32::from(self.release(connection, STARVED));
+        }
+    }
+
+    fn release(&mut self, connection: u32, flag: u16) -> bool {
+        let Some(c) = self.connections.at_mut(connection) else { return false };
+        if !c.is(flag) {
+            return false;
+        }
+        c.flags &= !flag;
+        self.make_ready(connection);
+        true
     }
 
     // ---- accounting --------------------------------------------------------------------------------------------------

@@ -359,7 +359,7 @@ impl Engine {
             c.flags |= QUIET;
         }
         c.flags |= CUT | STOPPED;
-        c.flags &= !(WAITS | PAUSED);
+        c.flags &= !(WAITS | PAUSED | STARVED);
         if let Some(mut output) = c.output.take() {
             let marked = output.marked();
             output.clear(&mut self.released);

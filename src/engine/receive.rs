@@ -38,7 +38,7 @@ impl Engine {
         if c.is(LINGERS | CLOSING | STOPPED) && !c.in_body() {
             return true; // to see its end
         }
-        !c.is(PAUSED | WAITS) && self.counters.memory < self.settings.max_memory
+        !c.is(PAUSED | STARVED | WAITS) && self.counters.memory < self.settings.max_memory
     }
 
     /// Whether the driver may read this connection now. If only the memory of all forbids it, it is found again when
@@ -48,8 +48,8 @@ impl Engine {
             return true;
         }
         let Some(c) = self.connections.at(connection) else { return false };
-        if !c.is(EOF | CUT | WAITS) && self.counters.memory >= self.settings.max_memory {
-            self.pause(connection);
+        if !c.is(EOF | CUT | WAITS | PAUSED) && self.counters.memory >= self.settings.max_memory {
+            self.starve(connection);
         }
         false
     }
@@ -214,7 +214,8 @@ impl Engine {
 
     /// Whether this connection may hand over another request now. Otherwise it is put where it is found again.
     fn may_take(&mut self, connection: u32) -> bool {
-        let within = self.within_limits();
+        // Memory is no matter here: what is buffered occupies it already, and only handing it over gives it back.
+        let within = self.counters.held + self.undelivered < self.settings.max_held;
         let full = self.events.is_full();
         let (most, high) = (self.settings.max_pipeline, self.settings.high_water);
         let Some(c) = self.connections.at_mut(connection) else { return false };

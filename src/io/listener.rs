@@ -36,7 +36,9 @@ pub struct Listener {
 
 pub fn system(what: impl Into<String>, errno: Errno) -> Error {
     let what = what.into();
-    let why = std::io::Error::from_raw_os_error(errno.raw_os_error());
+    // As strerror has it, without what Rust adds behind it.
+    let why = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
+    let why = why.split(" (os error").next().unwrap_or_default();
     Error::System(errno.raw_os_error(), format!("{what}: {why}").into())
 }
 

@@ -162,6 +162,22 @@ impl Driver {
             || self.engine.is_dirty()
     }
 
+    /// What keeps the fd readable.
+    pub fn why(&self) -> String {
+        format!(
+            "draining {}, left over {}, events {}, ready {:?}, dirty {}, woken {}, timer {:?}, backlog {}, edges {}",
+            self.draining,
+            self.left_over,
+            self.engine.has_events(),
+            self.engine.ready,
+            self.engine.is_dirty(),
+            self.woken,
+            self.timer,
+            self.backlog.len(),
+            self.pipes.iter().filter(|pipe| pipe.edge && pipe.connection.is_some()).count()
+        )
+    }
+
     pub fn next_timer(&self) -> Option<u64> {
         self.timer
     }

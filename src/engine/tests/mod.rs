@@ -141,6 +141,7 @@ impl Simulation {
                     self.driver.next_timer().filter(|_| timers),
                 ];
                 let Some(next) = next.into_iter().flatten().min() else { return };
+                self.idle_rounds = 0;
                 self.driver.now = next.max(self.driver.now + u64::from(next <= self.driver.now));
             }
             self.check_now();
@@ -223,7 +224,9 @@ impl Simulation {
         }
         progress |= self.driver.moved > before;
         self.idle_rounds = if progress { 0 } else { self.idle_rounds + 1 };
-        assert!(self.idle_rounds < 10, "spinning: the fd is readable, but nothing is done");
+        if self.idle_rounds == 10 {
+            panic!("spinning: the fd is readable, but nothing is done: {}", self.driver.why());
+        }
     }
 
     fn check_now(&self) {

@@ -186,7 +186,7 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
         let told_close = record.told.iter().any(|(said, _)| {
             matches!(said, Said::Whole { close: true, .. } | Said::Begin { close: true, status: 200.., .. })
         });
-        let given_up = matches!(record.told.last(), Some((Said::Abort, _)));
+        let given_up = rest.starts_with(b"HTTP/1.1 500");
         if (told_close && !given_up || !ask.keep_alive) && !says_close && !record.tunnel {
             fail(at, n, "Connection: close is missing");
         }
