@@ -3,6 +3,7 @@
 # valgrind (where these are found), the header alone, and the library used in every way a C program may.
 #   run.sh PREFIX [WORKDIR]
 # The library itself is not instrumented: the sanitizers watch the host's side of the API.
+# shellcheck disable=SC2046,SC2086 # flags and wrappers are lists of words
 set -u
 prefix=$(cd "${1:?usage: run.sh PREFIX [WORKDIR]}" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -49,7 +50,6 @@ run_script() {
   shift
   sh "$@" 2>&1 | tee "$work/$name.log"
   last=$(tail -n 1 "$work/$name.log" | sed -n 's/^[a-z]*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
-  # shellcheck disable=SC2086 # two words
   if [ -n "$last" ]; then count $last; else count 0 1; fi
 }
 

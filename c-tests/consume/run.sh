@@ -2,6 +2,7 @@
 # Uses the library in every way a C program may: find_package, pkg-config, add_subdirectory, FetchContent; each program is
 # started, asked once over HTTP, and ended by its own process id. Then what was installed is looked at.
 #   run.sh PREFIX SOURCE_DIR [WORKDIR]
+# shellcheck disable=SC2046,SC2086 # flags and wrappers are lists of words
 set -u
 prefix=$(cd "${1:?usage: run.sh PREFIX SOURCE_DIR [WORKDIR]}" && pwd)
 source=$(cd "${2:?usage: run.sh PREFIX SOURCE_DIR [WORKDIR]}" && pwd)

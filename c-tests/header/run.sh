@@ -1,6 +1,7 @@
 #!/bin/sh
 # Compiles encke.h alone as every standard of C and C++ that hosts use, with every warning an error.
 #   run.sh INCLUDE_DIR
+# shellcheck disable=SC2046,SC2086 # flags and wrappers are lists of words
 set -u
 include=${1:?usage: run.sh INCLUDE_DIR}
 here=$(cd "$(dirname "$0")" && pwd)

@@ -7,6 +7,7 @@ use crate::http1::response::{
     append_chunk_size, append_head, bodiless, Length, Persistence, ResponseHead, Seen, LAST_CHUNK,
 };
 
+use super::body::DROP_ALLOWANCE;
 use super::connection::*;
 use super::event::{End, What};
 use super::exchange;
@@ -14,7 +15,6 @@ use super::id::Id;
 use super::mailbox::Submission;
 use super::output::{Lent, Output, Released, COPY_LIMIT};
 use super::pipeline::outlet;
-use super::receive::DROP_ALLOWANCE;
 use super::Engine;
 
 /// A head, and a body or its first piece. The fields were checked when `lines` was made.

@@ -7,6 +7,7 @@
 //! [`Engine::verdict`]); the host takes events ([`Engine::next_event`]) and answers by id.
 
 pub mod answer;
+mod body;
 pub mod connection;
 pub mod event;
 pub mod exchange;

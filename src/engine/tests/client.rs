@@ -105,6 +105,8 @@ impl Client {
                         self.acts.push_back(Act::End);
                         self.acts.push_back(Act::Await(usize::MAX));
                         self.last = false;
+                    } else if self.last {
+                        self.acts = [Act::Leave].into(); // the library may have taken it for a tunnel
                     }
                 }
                 Some(Act::End) => driver.client_ends(self.pipe),

@@ -148,6 +148,10 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
         let end = find(rest, b"\r\n\r\n").map_or(rest.len(), |end| end + 4);
         let says_close = find(&rest[..end], b"Connection: close\r\n").is_some();
         let after = if says_close { After::Closes } else { After::Goes };
+        if rest.len() < 13 {
+            cut = true; // too little to know whose answer it is
+            break;
+        }
         // The host never gives these.
         let by_library = FAULTS.iter().any(|status| rest.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
         if by_library {
