@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 
+sys.dont_write_bytecode = True  # before our own modules: nothing is left beside them
 from harness import report, servers
 from harness.measures import MEASURES
 
@@ -35,9 +36,12 @@ def main():
 
     if options.ours:
         servers.COMMANDS[servers.OURS] = shlex.split(options.ours)
-    names = options.servers.split(",") if options.servers else list(servers.COMMANDS)
-    if options.quick and not options.servers:
+    if options.servers:
+        names = options.servers.split(",")
+    elif options.quick:
         names = [servers.FLOOR, servers.OURS]
+    else:
+        names = sorted({*servers.available(), servers.FLOOR, servers.OURS}, key=list(servers.COMMANDS).index)
     plan = QUICK if options.quick else FULL
     wanted = options.measures.split(",") if options.measures else list(plan)
     if unknown := [m for m in wanted if m not in MEASURES] + [n for n in names if n not in servers.COMMANDS]:

@@ -27,6 +27,14 @@ COMMANDS = {
     OURS: [str(STATE / "build" / "c-examples" / "testbed")],
     **PEERS,
 }
+
+
+def available():
+    """Those that are built or installed here; nginx.sh needs nginx itself."""
+    nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    return [name for name, command in COMMANDS.items() if os.access(command[0], os.X_OK) and (name != "nginx" or nginx)]
+
+
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]
 PORTS = itertools.count(20000 + os.getpid() % 1000 * 10)

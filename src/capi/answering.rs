@@ -88,9 +88,9 @@ pub unsafe extern "C" fn encke_respond(
 
 /// Lends the loop thread's buffer for field lines, so that an answer with fields allocates nothing.
 fn with_lines<T>(sender: &encke_sender, f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let mut lines = sender.on_loop().map(|inner| std::mem::take(&mut inner.lines)).unwrap_or_default();
+    let mut lines = sender.on_loop().map(|mut inner| std::mem::take(&mut inner.lines)).unwrap_or_default();
     let result = f(&mut lines);
-    if let Some(inner) = sender.on_loop() {
+    if let Some(mut inner) = sender.on_loop() {
         if lines.capacity() <= COPY_LIMIT {
             inner.lines = lines;
         }

@@ -136,6 +136,10 @@ impl encke_sender {
             remember("this encke belongs to the parent process", 0);
             return Some(ENCKE_E_FORKED);
         }
-        self.poisoned.load(Relaxed).then_some(ENCKE_E_PANIC)
+        if self.poisoned.load(Relaxed) {
+            self.waker.wake(); // the fd stays readable
+            return Some(ENCKE_E_PANIC);
+        }
+        None
     }
 }

@@ -106,6 +106,31 @@ pub unsafe extern "C" fn encke_body_ack(sender: *mut encke_sender, id: encke_id,
     }
 }
 
+/// The loop thread is inside: what belongs to it may be touched.
+pub(super) struct Inside<'a>(&'a encke_sender, *mut Inner);
+
+impl std::ops::Deref for Inside<'_> {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        // SAFETY: `inside` is up and was down before, so no other reference exists on this thread (there are no
+        // callbacks), other threads have none, and encke_free waits for the flag.
+        unsafe { &*self.1 }
+    }
+}
+
+impl std::ops::DerefMut for Inside<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        // SAFETY: as above.
+        unsafe { &mut *self.1 }
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.inside.store(false, Release);
+    }
+}
+
 impl encke_sender {
     /// CLOSED once the encke was freed.
     pub(super) fn open(&self) -> Result<(), Error> {
@@ -115,14 +140,22 @@ impl encke_sender {
         Ok(())
     }
 
-    /// The loop thread's half, if this is the loop thread.
-    pub(super) fn on_loop(&self) -> Option<&mut Inner> {
-        if !self.is_loop_thread() {
+    /// The loop thread's half, if this is the loop thread. While it is held, nobody frees the encke or moves it to
+    /// another thread; it is never waited for here: a second one is simply not given.
+    pub(super) fn on_loop(&self) -> Option<Inside<'_>> {
+        if !self.is_loop_thread() || self.inside.swap(true, SeqCst) {
             return None;
         }
-        // SAFETY: on the loop thread no other call of this encke is under way (there are no callbacks), and `inner` is
-        // NULL once the encke is freed.
-        unsafe { self.inner.load(Acquire).as_mut() }
+        let inside = Inside(self, self.inner.load(SeqCst));
+        // Looked at again: it may have been freed, or have moved, before the flag was up.
+        (self.is_loop_thread() && !inside.1.is_null()).then_some(inside)
+    }
+
+    /// For who takes the encke away from the loop thread, after it did: until a call under way there is over.
+    pub(super) fn wait_until_left(&self) {
+        while self.inside.load(SeqCst) {
+            std::thread::yield_now();
+        }
     }
 
     fn pass(&self, submission: Submission) -> Result<(), Submission> {
@@ -135,7 +168,7 @@ impl encke_sender {
     /// Says something of a request whose lease was asked.
     pub(super) fn say(&self, submission: Submission) -> Result<(), Error> {
         match self.on_loop() {
-            Some(inner) => {
+            Some(mut inner) => {
                 inner.driver.before_answer();
                 inner.driver.engine.apply(submission);
                 inner.driver.after_answer();
@@ -200,8 +233,9 @@ impl encke_sender {
         if self.open().is_err() {
             return Err(self.settle_closed(id));
         }
-        if let Some(inner) = self.on_loop() {
+        if let Some(mut inner) = self.on_loop() {
             if self.leases.settle(id, Settle::Whole)? == Settled::Gone {
+                drop(inner);
                 return Err(self.settled_gone(id));
             }
             let lines = Cow::Borrowed(lines);
@@ -239,7 +273,7 @@ impl encke_sender {
             _ => 0,
         };
         let switching = status == 101;
-        if let Some(inner) = self.on_loop() {
+        if let Some(mut inner) = self.on_loop() {
             let pin = self.leases.begin(id, length, first, switching)?;
             let lines = Cow::Borrowed(lines);
             let answer = Answer { status, close, length, lines, seen, content_type: None, body: body.take() };
@@ -278,7 +312,7 @@ impl encke_sender {
             }
         };
         match (on_loop, body) {
-            (Some(inner), body) => {
+            (Some(mut inner), body) => {
                 inner.driver.before_answer();
                 inner.driver.engine.write(id, body);
                 drop(pin);

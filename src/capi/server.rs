@@ -119,6 +119,7 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             thread: AtomicU64::new(this_thread()),
             forks: fork::generation(),
             poisoned: AtomicBool::new(false),
+            inside: AtomicBool::new(false),
             inner: AtomicPtr::new(std::ptr::null_mut()),
             left: Default::default(),
             secret,
@@ -133,9 +134,13 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             tag,
         };
         let encke = Box::new(encke { sender, inner: UnsafeCell::new(inner) });
-        encke.sender.inner.store(encke.inner(), Release);
-        // SAFETY: out is writable.
-        unsafe { *out = Box::into_raw(encke) };
+        let raw = Box::into_raw(encke);
+        // SAFETY: the box was just given up, so `raw` is valid; out is writable.
+        unsafe {
+            let encke = &*raw;
+            encke.sender.inner.store(encke.inner(), SeqCst);
+            *out = raw;
+        }
         Ok(0)
     })
 }
@@ -160,7 +165,8 @@ pub unsafe extern "C" fn encke_move_here(e: *mut encke) -> c_int {
     if let Some(code) = encke.sender.refuses() {
         return code;
     }
-    encke.sender.thread.store(this_thread(), Release);
+    encke.sender.thread.store(this_thread(), SeqCst);
+    encke.sender.wait_until_left();
     // What this thread said as another one comes before what it says from now on.
     // SAFETY: as above; this is the loop thread now.
     unsafe {
@@ -184,7 +190,10 @@ pub unsafe extern "C" fn encke_free(e: *mut encke) {
         // SAFETY: it came from encke_new, and no other thread is inside a call with it (T2).
         let encke = unsafe { Box::from_raw(e) };
         let sender = encke.sender.clone();
-        sender.inner.store(std::ptr::null_mut(), Release);
+        sender.inner.store(std::ptr::null_mut(), SeqCst);
+        if sender.refuses() != Some(ENCKE_E_FORKED) {
+            sender.wait_until_left();
+        }
         let child = sender.refuses() == Some(ENCKE_E_FORKED);
         let mut inner = encke.inner.into_inner();
         if child {

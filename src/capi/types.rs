@@ -121,6 +121,8 @@ pub struct encke_sender {
     /// The forks before this encke.
     pub(super) forks: u32,
     pub(super) poisoned: AtomicBool,
+    /// The loop thread is inside a call of a sender; whoever takes the encke from it waits for the end of that.
+    pub(super) inside: AtomicBool,
     /// For the loop thread alone; NULL once the encke is freed.
     pub(super) inner: AtomicPtr<Inner>,
     /// Heads that were not settled when the encke was freed.

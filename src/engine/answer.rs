@@ -226,14 +226,17 @@ impl Engine {
         else {
             return false;
         };
+        if expects {
+            // Without 100-continue nobody knows whether the peer sends the body: it is not waited for.
+            self.forget_body(connection);
+            return true;
+        }
         body.mode = Mode::Drop { allowance: DROP_ALLOWANCE };
-        // Without 100-continue nobody knows whether the peer sends the body.
-        expects
-            || match body.framing {
-                Coding::Length(left) => left > DROP_ALLOWANCE,
-                Coding::Chunked(_) => false,
-                Coding::Raw => true,
-            }
+        match body.framing {
+            Coding::Length(left) => left > DROP_ALLOWANCE,
+            Coding::Chunked(_) => false,
+            Coding::Raw => true,
+        }
     }
 
     /// The head of an answer whose body follows in pieces.
@@ -260,6 +263,9 @@ impl Engine {
             },
         };
         let until_close = length == Length::None && !tunnel && !no_body;
+        if refuses && !tunnel {
+            self.refuse_rest(connection, id);
+        }
         let (_, mut persistence) = if tunnel {
             (0, Persistence::Default)
         } else {
@@ -320,7 +326,6 @@ impl Engine {
         let len = body.len();
         if exchange.is(exchange::BODILESS) {
             // Taken, not sent.
-            exchange.given += len;
             if self.leases.drained(slot, len, self.settings.low_water) {
                 self.events.push(id, What::Writable);
             }
@@ -352,7 +357,7 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(slot, id.generation()) else { return };
         let short = exchange.length.is_some_and(|length| exchange.given < length)
             && !exchange.is(exchange::BODILESS | exchange::TUNNEL);
-        if short {
+        if short || !exchange.is(exchange::BEGUN) {
             return self.abort(id);
         }
         let Some(connection) = self.settle(id) else { return };
@@ -389,13 +394,8 @@ impl Engine {
             return self.cut(connection, End::Host);
         }
         exchange.flags |= exchange::ABORTED;
-        exchange.flags &= !(exchange::BEGUN | exchange::CHUNKED | exchange::BODILESS | exchange::TUNNEL);
         exchange.end = End::Host;
-        (exchange.given, exchange.unsent) = (0, 0);
-        if begun {
-            self.counters.memory -= std::mem::take(&mut exchange.charge) as u64;
-            exchange.pending = None;
-        }
+        self.take_back(slot);
         let answer = Answer {
             status: 500,
             close: false,

@@ -32,7 +32,8 @@ impl Engine {
             return (Step::More(0), false);
         }
         let room = match &mut body.mode {
-            Mode::Gather(_) => usize::MAX,
+            // One byte more than may come whole tells that it cannot.
+            Mode::Gather(head) => self.settings.buffer_body + 1 - head.body().len().min(self.settings.buffer_body),
             Mode::Drop { allowance: 0 } => {
                 self.stop(connection);
                 return (Step::Took(data.len()), true);
@@ -48,6 +49,17 @@ impl Engine {
                 }
                 if self.events.is_full() {
                     self.make_ready(connection);
+                    return (Step::Wait(0), false);
+                }
+                let undelivered = self
+                    .exchanges
+                    .get_mut(body.exchange.slot(), body.exchange.generation())
+                    .is_some_and(|exchange| !exchange.is(exchange::DELIVERED));
+                if undelivered && self.events.has_parked() {
+                    // The host wants no requests now: the body waits with its request.
+                    if let Some(c) = self.connections.at_mut(connection) {
+                        c.flags |= WAITS;
+                    }
                     return (Step::Wait(0), false);
                 }
                 (room as usize).min(PIECE)
@@ -118,6 +130,7 @@ impl Engine {
     fn wants_body(&mut self, id: Id) -> bool {
         let delivered = match self.exchanges.get_mut(id.slot(), id.generation()) {
             None => return false,
+            Some(exchange) if exchange.is(exchange::ABORTED) => return false,
             Some(exchange) => exchange.is(exchange::DELIVERED),
         };
         !delivered || !self.leases.is_settled(id.slot())
@@ -127,9 +140,17 @@ impl Engine {
         if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {
             exchange.flags &= !exchange::EXPECT;
         }
+        self.counters.memory += piece.len() as u64;
+        if let Some((data, open)) = self.events.last_body(id) {
+            // Small pieces, such as those of small chunks, come to the host together.
+            if data.len() + piece.len() <= PIECE {
+                data.extend_from_slice(piece);
+                *open = more;
+                return;
+            }
+        }
         let mut data = self.pool.buffer();
         data.extend_from_slice(piece);
-        self.counters.memory += data.len() as u64;
         self.events.push(id, What::Body { data, more });
     }
 
@@ -151,6 +172,17 @@ impl Engine {
             self.pool.give_head(head);
         }
         self.fail(connection, body.exchange, fault, end);
+    }
+
+    /// The rest of the body is not read: nobody knows whether it comes. The connection ends with the answer.
+    pub(super) fn forget_body(&mut self, connection: u32) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            c.flags |= STOPPED;
+            if let Some(input) = c.input.take() {
+                self.pool.give_input(input);
+            }
+        }
+        self.recharge(connection);
     }
 
     /// `n` bytes of this body are dealt with.
@@ -178,6 +210,7 @@ impl Engine {
     pub(super) fn open_tunnel(&mut self, connection: u32, id: Id) {
         let now = self.now;
         let Some(c) = self.connections.at_mut(connection) else { return };
+        let eof_told = c.is(EOF_TOLD);
         c.flags &= !(IN_HEAD | STOPPED | HOLDS);
         let mut input = c.input.take().unwrap_or_else(|| self.pool.input());
         if input.body.is_none() {
@@ -190,6 +223,11 @@ impl Engine {
             });
         }
         input.since = now;
+        if eof_told {
+            // The peer said before that it sends nothing.
+            input.body = None;
+            self.push_body(id, b"", false);
+        }
         if let Some(c) = self.connections.at_mut(connection) {
             c.input = Some(input);
         }

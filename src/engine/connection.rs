@@ -56,8 +56,13 @@ pub struct Connection {
     /// The pipeline: exchanges in the order of their requests.
     pub first: u32,
     pub last: u32,
-    /// Exchanges in the pipeline that the host has not settled.
+    /// Exchanges in the pipeline that the host has not settled, and all of them.
     pub open: u32,
+    pub length: u32,
+    /// Bytes of answers that wait behind an unfinished one.
+    pub pending: u64,
+    /// Bytes that came after the last request and were dropped.
+    pub dropped: u32,
     /// Bytes accounted for its buffers, and for its unsent output.
     pub charge: u32,
     pub queued: u64,
@@ -76,6 +81,9 @@ impl Connection {
             first: NONE,
             last: NONE,
             open: 0,
+            length: 0,
+            pending: 0,
+            dropped: 0,
             charge: 0,
             queued: 0,
             flags: 0,
@@ -101,7 +109,8 @@ impl Connection {
     }
 
     pub fn memory(&self) -> usize {
-        self.input.as_ref().map_or(0, |input| input.bytes.len()) + self.output.as_ref().map_or(0, |o| o.memory())
+        let input = self.input.as_ref().map_or(0, |input| input.bytes.len() + input.gathered());
+        input + self.output.as_ref().map_or(0, |output| output.memory())
     }
 }
 
@@ -121,6 +130,16 @@ pub struct Input {
     /// When the head began, or when the body last went on.
     pub since: u64,
     pub body: Option<BodyIn>,
+}
+
+impl Input {
+    /// Bytes of a body that is collected behind its head.
+    fn gathered(&self) -> usize {
+        match &self.body {
+            Some(BodyIn { mode: Mode::Gather(head), .. }) => head.bytes.len(),
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug)]

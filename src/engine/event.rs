@@ -74,6 +74,14 @@ impl Events {
         self.queue.push_back(Event { id, user, what });
     }
 
+    /// The last event, if it is a piece of this body with more to come.
+    pub fn last_body(&mut self, id: Id) -> Option<(&mut Vec<u8>, &mut bool)> {
+        match self.queue.back_mut() {
+            Some(Event { id: last, what: What::Body { data, more }, .. }) if *last == id && *more => Some((data, more)),
+            _ => None,
+        }
+    }
+
     pub fn pop(&mut self) -> Option<Event> {
         self.queue.pop_front()
     }

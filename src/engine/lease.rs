@@ -234,9 +234,12 @@ impl Leases {
             return Err(Error::State);
         }
         if lease.queued.load(SeqCst) >= self.high_water {
-            lease.state.fetch_or(WAITING, SeqCst);
-            // The loop may have drained between the two: then either it saw the flag, or this takes it back.
-            if lease.queued.load(SeqCst) >= self.high_water || lease.state.fetch_and(!WAITING, SeqCst) & WAITING == 0 {
+            let promised = lease.state.fetch_or(WAITING, SeqCst) & WAITING != 0;
+            // The loop may have drained between the two: then either it saw the flag, or this takes it back. A promise
+            // that was made before, to whomever, is kept.
+            if lease.queued.load(SeqCst) >= self.high_water
+                || !promised && lease.state.fetch_and(!WAITING, SeqCst) & WAITING == 0
+            {
                 return Err(Error::Again);
             }
         }

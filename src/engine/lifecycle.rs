@@ -65,10 +65,12 @@ impl Engine {
         if let Some(output) = c.output.as_ref().filter(|output| !output.is_empty()) {
             consider(output.progress + self.settings.write_timeout, Wait::Write);
         }
-        let waits_for_us = c.is(WAITS);
+        // A connection that waits for its turn, its host or its own answers does not wait for its peer.
+        let waits_for_us = c.is(WAITS | READY);
         match c.input.as_ref() {
             Some(input) if !waits_for_us => match &input.body {
                 Some(BodyIn { framing: Coding::Raw, .. }) => {}
+                Some(body) if self.peer_waits(body) => {}
                 Some(_) if !c.is(EOF) => consider(input.since + self.settings.body_timeout, Wait::Body),
                 None if c.is(IN_HEAD) => consider(input.since + self.settings.head_timeout, Wait::Head),
                 _ => {}
@@ -76,7 +78,10 @@ impl Engine {
             _ => {}
         }
         // Bytes that wait for a limit are a request, not idleness.
-        if c.first == NONE && c.unsent() == 0 && c.buffered() == 0 && !c.is(IN_HEAD) && !c.in_body() {
+        let idle = c.first == NONE && c.unsent() == 0 && c.buffered() == 0 && !c.is(IN_HEAD | READY) && !c.in_body();
+        if idle && c.is(STARVED) {
+            consider(c.since + self.settings.head_timeout, Wait::Head);
+        } else if idle {
             consider(c.since + self.settings.idle_timeout, Wait::Idle);
         }
         if self.settings.answer_timeout > 0 {
@@ -94,9 +99,17 @@ impl Engine {
         earliest
     }
 
+    /// Whether the peer has every right to send nothing of this body now: it waits for 100-continue.
+    fn peer_waits(&self, body: &BodyIn) -> bool {
+        self.exchanges.at(body.exchange.slot()).is_some_and(|exchange| {
+            let queued = body.total == 0 && exchange.pending.is_some();
+            exchange.id == body.exchange && (exchange.is(exchange::EXPECT) || queued)
+        })
+    }
+
     /// Makes sure that the connection's next deadline is noticed.
     #[inline]
-    pub(super) fn schedule(&mut self, connection: u32) {
+    pub fn schedule(&mut self, connection: u32) {
         if let Some((deadline, _)) = self.deadline(connection) {
             self.wheel.schedule(&mut self.connections, connection, deadline);
         }
@@ -141,6 +154,7 @@ impl Engine {
                 self.refuse(connection, fault);
             }
             Wait::Body => {
+                let starved = self.connections.at(connection).is_some_and(|c| c.is(STARVED));
                 let body = self
                     .connections
                     .at_mut(connection)
@@ -151,7 +165,7 @@ impl Engine {
                     if let Mode::Gather(head) = body.mode {
                         self.pool.give_head(head);
                     }
-                    let fault = if self.counters.memory >= self.settings.max_memory {
+                    let fault = if starved || self.counters.memory >= self.settings.max_memory {
                         Fault { status: 503, text: "the server has no memory for the body" }
                     } else {
                         Fault { status: 408, text: "the body of the request took too long" }

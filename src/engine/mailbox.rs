@@ -79,6 +79,10 @@ impl Mailbox {
         self.queue.pop().ok()
     }
 
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

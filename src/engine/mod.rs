@@ -322,6 +322,8 @@ impl Engine {
                     };
                     exchange.flags |= exchange::DELIVERED;
                     exchange.received = self.now;
+                    let connection = exchange.connection;
+                    let follows = exchange.is(exchange::BODY_FOLLOWS);
                     if exchange.is(exchange::EXPECT) {
                         self.expecting.push(id);
                     }
@@ -333,8 +335,10 @@ impl Engine {
                         exchange.is(exchange::UPGRADE) && !exchange.is(exchange::CONNECT),
                     );
                     if self.settings.answer_timeout > 0 {
-                        let connection = exchange.connection;
                         self.schedule(connection);
+                    }
+                    if follows {
+                        self.wake_connection(connection); // its body may have waited with it
                     }
                 }
                 What::Body { data, .. } => {
@@ -394,19 +398,28 @@ impl Engine {
                 self.paused.push_back(connection);
             }
         }
+        sweep(&mut self.paused, &self.connections, PAUSED);
     }
 
     fn starve(&mut self, connection: u32) {
         if let Some(c) = self.connections.at_mut(connection) {
             if !c.is(STARVED) {
                 c.flags |= STARVED;
+                if c.first == connection::NONE && c.buffered() == 0 {
+                    c.since = self.now;
+                }
                 self.starved.push_back(connection);
             }
         }
+        self.schedule(connection);
+        sweep(&mut self.starved, &self.connections, STARVED);
     }
 
     /// Lets paused connections go on as far as the limits have room.
     pub fn unpause(&mut self) {
+        if self.events.has_parked() {
+            self.sort_events();
+        }
         let mut room = self.settings.max_held.saturating_sub(self.counters.held + self.undelivered).min(64);
         while room > 0 {
             let Some(connection) = self.paused.pop_front() else { break };
@@ -445,5 +458,12 @@ impl Engine {
                 c.queued = queued;
             }
         }
+    }
+}
+
+/// Connections that ended leave their places in a list behind: now and then it is swept.
+fn sweep(list: &mut VecDeque<u32>, connections: &Slab<Connection>, flag: u16) {
+    if list.len() > 2 * connections.len() + 64 {
+        list.retain(|connection| connections.at(*connection).is_some_and(|c| c.is(flag)));
     }
 }

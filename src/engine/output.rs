@@ -7,6 +7,8 @@ use std::io::IoSlice;
 
 /// Pieces up to this size are copied together.
 pub const COPY_LIMIT: usize = 16 << 10;
+/// Small pieces are copied into buffers of about this size: one that is sent is given back while others still wait.
+const TAIL_LIMIT: usize = 32 << 10;
 /// Buffers above this capacity are not kept for reuse.
 pub const KEEP_LIMIT: usize = 64 << 10;
 
@@ -120,7 +122,7 @@ impl Output {
     /// The buffer to append small pieces to; tell what was appended by [`Output::appended`].
     #[inline]
     pub fn tail(&mut self, spare: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
-        if !matches!(self.segments.back(), Some(Segment::Copied(_))) {
+        if !matches!(self.segments.back(), Some(Segment::Copied(tail)) if tail.len() < TAIL_LIMIT) {
             self.segments.push_back(Segment::Copied(spare.pop().unwrap_or_default()));
         }
         match self.segments.back_mut() {
@@ -176,7 +178,7 @@ impl Output {
         self.memory += other.memory;
         for segment in other.segments.drain(..) {
             match (self.segments.back_mut(), segment) {
-                (Some(Segment::Copied(tail)), Segment::Copied(more)) if more.len() <= COPY_LIMIT => {
+                (Some(Segment::Copied(tail)), Segment::Copied(more)) if tail.len() + more.len() <= TAIL_LIMIT => {
                     tail.extend_from_slice(&more)
                 }
                 (_, segment) => self.segments.push_back(segment),

@@ -37,6 +37,10 @@ pub(super) fn outlet(
             exchange.flags |= exchange::IN_TURN;
             exchange.start = output.end();
             if let Some(mut pending) = exchange.pending.take() {
+                c.pending -= pending.len();
+                if let Some(input) = c.input.as_mut() {
+                    input.since = now; // a 100-continue may have waited in it
+                }
                 output.append(&mut pending);
                 pool.give_output(pending);
                 counters.memory -= std::mem::take(&mut exchange.charge) as u64;
@@ -45,7 +49,9 @@ pub(super) fn outlet(
         append(output, &mut pool.buffers, exchange);
     } else {
         let mut pending = exchange.pending.take().unwrap_or_else(|| pool.output());
+        let before = pending.len();
         append(&mut pending, &mut pool.buffers, exchange);
+        c.pending += pending.len() - before;
         let charge = pending.memory() as u32;
         counters.memory = counters.memory + charge as u64 - exchange.charge as u64;
         exchange.charge = charge;
@@ -74,6 +80,7 @@ impl Engine {
             exchange.id = id;
         }
         let c = self.connections.at_mut(connection)?;
+        c.length += 1;
         let last = std::mem::replace(&mut c.last, slot);
         if last == NONE {
             c.first = slot;
@@ -112,10 +119,12 @@ impl Engine {
             }
             let Some(c) = self.connections.at_mut(connection) else { return };
             c.first = exchange.next;
+            c.length -= 1;
             if c.first == NONE {
                 c.last = NONE;
             }
             let close = exchange.is(exchange::CLOSE);
+            let cause = if exchange.is(exchange::ABORTED) { exchange.end } else { End::Host };
             let told = !exchange.is(exchange::HIDDEN) && self.settings.wants(event::DONE);
             if told || exchange.is(exchange::LENT) {
                 match c.output.as_mut() {
@@ -126,7 +135,7 @@ impl Engine {
                 self.finish(slot, End::Ok);
             }
             if close {
-                self.abort_pipeline(connection, End::Host);
+                self.abort_pipeline(connection, cause);
                 if let Some(c) = self.connections.at_mut(connection) {
                     c.flags |= STOPPED;
                     if let Some(input) = c.input.take() {
@@ -180,8 +189,12 @@ impl Engine {
             output.push(CONTINUE, spare);
         });
         if let Some(exchange) = self.exchanges.at(id.slot()) {
-            let connection = exchange.connection;
+            let (connection, now) = (exchange.connection, self.now);
+            if let Some(input) = self.connections.at_mut(connection).and_then(|c| c.input.as_mut()) {
+                input.since = now;
+            }
             self.recharge(connection);
+            self.schedule(connection);
             self.make_dirty(connection);
         }
     }
@@ -255,14 +268,31 @@ impl Engine {
             exchange.flags |= exchange::CLOSE;
             return self.rest(connection);
         }
-        if exchange.is(exchange::BEGUN) {
+        if exchange.is(exchange::BEGUN) && exchange.is(exchange::IN_TURN) {
             return self.cut(connection, end);
         }
-        c.open -= 1;
+        if !exchange.is(exchange::ABORTED | exchange::SETTLED) {
+            c.open -= 1;
+        }
         c.flags &= !HOLDS;
+        self.take_back(id.slot());
         self.abandon(id.slot(), end);
         self.answer_fault(id.slot(), fault);
         self.pump(connection);
+    }
+
+    /// What was begun and has not gone out is as if it had not been said.
+    pub(super) fn take_back(&mut self, slot: u32) {
+        let Some(exchange) = self.exchanges.at_mut(slot) else { return };
+        if !exchange.is(exchange::BEGUN) {
+            return;
+        }
+        exchange.flags &= !(exchange::BEGUN | exchange::CHUNKED | exchange::BODILESS | exchange::TUNNEL);
+        (exchange.given, exchange.unsent, exchange.length) = (0, 0, None);
+        self.counters.memory -= std::mem::take(&mut exchange.charge) as u64;
+        if let (Some(pending), Some(c)) = (exchange.pending.take(), self.connections.at_mut(exchange.connection)) {
+            c.pending -= pending.len();
+        }
     }
 
     /// The host cannot answer this exchange any more, but still has to settle it if it has it.
@@ -275,6 +305,7 @@ impl Engine {
             return;
         }
         exchange.flags |= exchange::ABORTED;
+        self.counters.aborted += 1;
         let id = exchange.id;
         if self.leases.mark_gone(slot) {
             self.events.push(id, What::Aborted(end));
@@ -331,7 +362,6 @@ impl Engine {
         if exchange.is(exchange::SETTLED) || !exchange.is(exchange::DELIVERED) {
             self.finish(slot, end);
         } else if !exchange.is(exchange::ABORTED) {
-            self.counters.aborted += 1;
             self.abandon(slot, end);
         }
     }
@@ -341,7 +371,7 @@ impl Engine {
         let Some(c) = self.connections.at_mut(connection) else { return };
         let mut at = std::mem::replace(&mut c.first, NONE);
         c.last = NONE;
-        c.open = 0;
+        (c.open, c.length, c.pending) = (0, 0, 0);
         while at != NONE {
             let next = self.exchanges.at(at).map_or(NONE, |exchange| exchange.next);
             self.abort_exchange(at, end);

@@ -32,8 +32,11 @@ impl Engine {
         if c.is(EOF | CUT) {
             return false;
         }
-        if c.is(LINGERS | CLOSING | STOPPED) && !c.in_body() {
+        if c.is(LINGERS | CLOSING) {
             return true; // to see its end
+        }
+        if c.is(STOPPED) && !c.in_body() {
+            return (c.dropped as u64) < DROP_ALLOWANCE; // the same, within bounds
         }
         !c.is(PAUSED | STARVED | WAITS) && self.counters.memory < self.settings.max_memory
     }
@@ -216,7 +219,8 @@ impl Engine {
         let full = self.events.is_full();
         let (most, high) = (self.settings.max_pipeline, self.settings.high_water);
         let Some(c) = self.connections.at_mut(connection) else { return false };
-        if c.is(HOLDS) || c.open >= most || c.unsent() >= high {
+        // Answers that are complete and wait behind another count too: a client must not pile them up.
+        if c.is(HOLDS) || c.length >= most || c.unsent() + c.pending >= high {
             c.flags |= WAITS;
             return false;
         }
@@ -232,8 +236,9 @@ impl Engine {
     }
 
     fn take_request(&mut self, connection: u32, data: &[u8], scan: &mut Scan, body: &mut Option<BodyIn>) -> Step {
-        let Some(c) = self.connections.at(connection) else { return Step::Took(data.len()) };
+        let Some(c) = self.connections.at_mut(connection) else { return Step::Took(data.len()) };
         if c.is(STOPPED | CLOSING | LINGERS | CUT) {
+            c.dropped = c.dropped.saturating_add(data.len() as u32);
             return Step::Took(data.len());
         }
         if !self.may_take(connection) {
@@ -433,7 +438,7 @@ impl Engine {
                 let mut at = c.first;
                 while at != NONE {
                     let Some(exchange) = self.exchanges.at(at) else { break };
-                    if !exchange.is(exchange::HIDDEN | exchange::SETTLED) {
+                    if !exchange.is(exchange::HIDDEN | exchange::SETTLED | exchange::ABORTED) {
                         self.events.push(exchange.id, What::HalfClosed);
                     }
                     at = exchange.next;

@@ -36,6 +36,8 @@ const SLICES: usize = 16;
 const WRITE_TURN: u64 = 1 << 20;
 /// How long a listener rests for want of fds.
 const ACCEPT_PAUSE: u64 = 100;
+/// Deadlines are looked at this often also while there is always more to read.
+const EXPIRE_AT_LEAST: u64 = 500;
 
 /// What is known of a connection's socket.
 #[derive(Debug)]
@@ -77,6 +79,8 @@ pub struct Driver {
     fd_shown: bool,
     work: bool,
     timer: Option<u64>,
+    /// When deadlines were last looked at.
+    expired: u64,
 }
 
 impl Driver {
@@ -107,6 +111,7 @@ impl Driver {
             fd_shown: false,
             work: false,
             timer: None,
+            expired: 0,
         })
     }
 
@@ -322,7 +327,11 @@ impl Driver {
             left -= 1;
         }
         self.accept(left.max(1) as usize);
-        more |= self.engine.expire(TIMERS);
+        // Not before what has come in the meantime was read, unless that never ends.
+        if !more || self.engine.now() > self.expired + EXPIRE_AT_LEAST {
+            self.expired = self.engine.now();
+            more |= self.engine.expire(TIMERS);
+        }
         self.flush();
         self.left_over = more;
         self.draining = self.engine.has_events();
@@ -369,10 +378,17 @@ impl Driver {
         }
     }
 
-    /// Gives the engine the time for what the loop thread is about to say.
+    /// To be called before the loop thread says something of a request: the time is told, and what other threads said
+    /// before takes effect before.
     pub fn before_answer(&mut self) {
         if !self.draining {
             self.tick();
+        }
+        for _ in 0..self.mailbox.len() {
+            match self.mailbox.pop() {
+                Some(submission) => self.engine.apply(submission),
+                None => break,
+            }
         }
     }
 
@@ -453,6 +469,7 @@ impl Driver {
                     self.engine.make_ready(slot);
                 }
             }
+            Token::Listener(slot) if self.accepting.contains(&slot) => {}
             Token::Listener(slot) => self.accepting.push_back(slot),
             Token::Wake => {
                 if self.poller.watches().is_some() {
@@ -482,6 +499,7 @@ impl Driver {
             // It is not read now, and what it waits for cannot reach it any more.
             self.lose(connection);
         }
+        self.engine.schedule(connection);
         self.tell_wants(connection);
     }
 
@@ -521,8 +539,7 @@ impl Driver {
                 left -= 1;
             }
             if left == 0 {
-                // Listeners are watched by level: the fd tells of them again.
-                self.accepting.clear();
+                self.accepting.push_back(slot);
                 break;
             }
         }
@@ -582,9 +599,14 @@ impl Driver {
         }
         for slot in 0..self.listeners.slots() {
             if let Some(listener) = self.listeners.at_mut(slot) {
-                if listener.rests && self.poller.add_listener(listener.fd.as_fd(), Token::Listener(slot)).is_ok() {
+                if !listener.rests {
+                    continue;
+                }
+                if self.poller.add_listener(listener.fd.as_fd(), Token::Listener(slot)).is_ok() {
                     listener.rests = false;
                     self.resting -= 1;
+                } else {
+                    self.rest_until = Some(self.engine.now() + ACCEPT_PAUSE);
                 }
             }
         }
@@ -707,6 +729,7 @@ impl Driver {
             || self.engine.has_events()
             || self.engine.ready_len() > 0
             || self.engine.is_dirty()
+            || !self.accepting.is_empty()
     }
 
     fn settle(&mut self) {
