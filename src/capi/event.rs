@@ -183,7 +183,7 @@ pub unsafe extern "C" fn encke_next(e: *mut encke, out: *mut encke_event, sizeof
         on_loop(e, |inner| {
             input::give(&encke_event::NOTHING, out, sizeof_event, LEAST_SIZE, "the event")?;
             inner.let_go();
-            match inner.driver.next() {
+            match inner.driver.next_event() {
                 Some(event) => {
                     let event = inner.show(event);
                     input::give(&event, out, sizeof_event, LEAST_SIZE, "the event")?;
@@ -205,7 +205,7 @@ pub unsafe extern "C" fn encke_next_request(e: *mut encke, id: *mut encke_id, he
     unsafe {
         on_loop(e, |inner| loop {
             inner.let_go();
-            let Some(event) = inner.driver.next() else { return Ok(0) };
+            let Some(event) = inner.driver.next_event() else { return Ok(0) };
             let What::Request(request) = &event.what else { continue };
             let follows = request.flags & crate::engine::head::BODY_FOLLOWS != 0;
             let event = inner.show(event);

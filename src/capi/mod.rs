@@ -5,6 +5,8 @@
 //! `encke *` is dereferenced as `&encke` only; what the loop thread alone may touch lies in an `UnsafeCell` that is
 //! opened after the thread was checked. Everything else is atomic.
 #![allow(non_camel_case_types)]
+// What C has to keep to is said once, in the rules of the header, and per function in its comment.
+#![allow(clippy::missing_safety_doc)]
 
 mod guard;
 mod held;

@@ -41,7 +41,7 @@ struct Last {
 }
 
 thread_local! {
-    static LAST: RefCell<Last> = RefCell::new(Last { text: None, errno: 0 });
+    static LAST: RefCell<Last> = const { RefCell::new(Last { text: None, errno: 0 }) };
 }
 
 /// Stores the detail of this thread's failure.

@@ -215,10 +215,7 @@ impl encke_sender {
         }
         match self.leases.settle(id, Settle::Abort)? {
             Settled::Gone => Err(self.settled_gone(id)),
-            Settled::Answer => self.say(Submission::Abort { id }).map_err(|error| {
-                self.drop_head(id);
-                error
-            }),
+            Settled::Answer => self.say(Submission::Abort { id }).inspect_err(|_| self.drop_head(id)),
         }
     }
 

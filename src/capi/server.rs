@@ -48,6 +48,7 @@ pub struct Inner {
     pub(super) manner: Manner,
     /// Heads in the host's hands, by slot of their request.
     pub(super) heads: Vec<Option<Box<Held>>>,
+    #[allow(clippy::vec_box)] // a head must not move when it comes into use again
     pub(super) spare: Vec<Box<Held>>,
     /// The bytes of the last BODY event.
     pub(super) body: Vec<u8>,

@@ -34,11 +34,7 @@ pub unsafe extern "C" fn encke_has_feature(name: *const c_char) -> c_int {
     guard_value(0, || {
         // SAFETY: the host gives NULL or NUL-terminated text.
         let Ok(name) = (unsafe { input::c_text(name, "name") }) else { return 0 };
-        let has = match name {
-            b"one-fd" => cfg!(unix),
-            b"sendfile" => cfg!(any(target_os = "linux", target_os = "android")),
-            _ => false,
-        };
-        c_int::from(has)
+        let sendfile = cfg!(any(target_os = "linux", target_os = "android"));
+        c_int::from(name == b"one-fd" || name == b"sendfile" && sendfile)
     })
 }

@@ -2,73 +2,63 @@
 //! over keeps the fd readable; the end of a drain writes what the drain answered; nothing but [`Driver::wait`] waits.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use rustix::net::{acceptfrom_with, getpeername, getsockname, sockopt, SocketFlags};
+use rustix::net::getsockname;
 
-use super::address::{self, Address};
+use super::address;
 use super::clock;
-use super::listener::{system, Listener, Manner};
+use super::listener::{system, Listener};
 use super::poller::{Poller, Readiness, Token};
-use super::socket;
 use super::wake::Waker;
 use super::watch::Watches;
 use crate::engine::event::{End, Event};
 use crate::engine::id::{Id, Kind, Tag};
 use crate::engine::mailbox::Mailbox;
-use crate::engine::output::Front;
-use crate::engine::peer::Peer;
 use crate::engine::settings::Settings;
 use crate::engine::slab::Slab;
 use crate::engine::stats::Stats;
-use crate::engine::{Engine, Error, Verdict};
+use crate::engine::{Engine, Error};
 
 const DEFAULT_BUDGET: u32 = 256;
-const ACCEPTS: usize = 64;
 const SUBMISSIONS: usize = 1024;
 const TIMERS: usize = 256;
 const SCRATCH: usize = 64 << 10;
-const SLICES: usize = 16;
-/// Bytes written to one connection before the others have their turn.
-const WRITE_TURN: u64 = 1 << 20;
-/// How long a listener rests for want of fds.
-const ACCEPT_PAUSE: u64 = 100;
 /// Deadlines are looked at this often also while there is always more to read.
 const EXPIRE_AT_LEAST: u64 = 500;
 
 /// What is known of a connection's socket.
 #[derive(Debug)]
-struct Socket {
-    fd: OwnedFd,
-    generation: u32,
-    readable: bool,
+pub(super) struct Socket {
+    pub(super) fd: OwnedFd,
+    pub(super) generation: u32,
+    pub(super) readable: bool,
     /// The kernel took less than it was given.
-    blocked: bool,
+    pub(super) blocked: bool,
     /// The peer has closed its sending side: there is an end to be read.
-    end: bool,
+    pub(super) end: bool,
     /// Nothing can be sent any more.
-    dead: bool,
+    pub(super) dead: bool,
 }
 
 #[derive(Debug)]
 pub struct Driver {
     pub engine: Engine,
-    poller: Poller,
-    sockets: Vec<Option<Socket>>,
-    listeners: Slab<Listener>,
-    tag: Tag,
+    pub(super) poller: Poller,
+    pub(super) sockets: Vec<Option<Socket>>,
+    pub(super) listeners: Slab<Listener>,
+    pub(super) tag: Tag,
     mailbox: Arc<Mailbox>,
     waker: Arc<Waker>,
     stats: Arc<Stats>,
-    scratch: Box<[u8]>,
+    pub(super) scratch: Box<[u8]>,
     found: Vec<Readiness>,
-    accepting: VecDeque<u32>,
+    pub(super) accepting: VecDeque<u32>,
     /// Listeners that rest, and until when.
-    resting: usize,
-    rest_until: Option<u64>,
+    pub(super) resting: usize,
+    pub(super) rest_until: Option<u64>,
     /// The host takes events: its answers are collected.
     draining: bool,
     flushed: bool,
@@ -138,109 +128,6 @@ impl Driver {
         self.poller.watches()
     }
 
-    // ---- listeners and connections from outside ------------------------------------------------------------------------
-
-    pub fn listen(&mut self, address: &Address, manner: Manner) -> Result<Id, Error> {
-        let listener = Listener::open(address, manner)?;
-        self.add_listener(listener)
-    }
-
-    fn add_listener(&mut self, listener: Listener) -> Result<Id, Error> {
-        let Some(slot) = self.listeners.insert(listener) else { return Err(Error::NoMemory) };
-        let (token, id) = (Token::Listener(slot), self.listener_id(slot));
-        let Some(listener) = self.listeners.at(slot) else { return Err(Error::Gone) };
-        if let Err(errno) = self.poller.add_listener(listener.fd.as_fd(), token) {
-            if let Some(mut listener) = self.listeners.remove(slot) {
-                listener.remove_file();
-            }
-            return Err(system("watching the listener", errno));
-        }
-        Ok(id)
-    }
-
-    fn listener_id(&self, slot: u32) -> Id {
-        Id::new(self.tag.number, Kind::Listener, slot, self.listeners.generation(slot))
-    }
-
-    /// Takes a bound socket, listening or connected. On a fault it is given back.
-    pub fn adopt(&mut self, fd: OwnedFd) -> Result<Id, (OwnedFd, Error)> {
-        let listening = match sockopt::socket_acceptconn(&fd) {
-            Ok(listening) => listening,
-            Err(errno) => return Err((fd, system("adopting: no socket that can be asked", errno))),
-        };
-        if !sockopt::socket_type(&fd).is_ok_and(|kind| kind == rustix::net::SocketType::STREAM) {
-            return Err((fd, Error::invalid("adopting: the socket is not a stream")));
-        }
-        let peer = if listening { Ok(None) } else { getpeername(&fd) };
-        let peer = match peer {
-            Ok(peer) => address::peer(peer),
-            Err(errno) => return Err((fd, system("adopting: the socket neither listens nor is connected", errno))),
-        };
-        if let Err(errno) = socket::prepare(fd.as_fd()) {
-            return Err((fd, system("adopting: making it non-blocking", errno)));
-        }
-        if listening {
-            let _ = sockopt::set_tcp_nodelay(&fd, true);
-            let Some(slot) = self.listeners.insert(Listener::adopt(fd)) else {
-                unreachable!("listener slots outnumber fds")
-            };
-            let (token, id) = (Token::Listener(slot), self.listener_id(slot));
-            let added = match self.listeners.at(slot) {
-                Some(listener) => self.poller.add_listener(listener.fd.as_fd(), token),
-                None => Ok(()),
-            };
-            return match (added, added.err().and_then(|_| self.listeners.remove(slot))) {
-                (Err(errno), Some(listener)) => Err((listener.fd, system("watching the adopted listener", errno))),
-                _ => Ok(id),
-            };
-        }
-        if !self.engine.may_accept() {
-            return Err((fd, Error::State));
-        }
-        let _ = sockopt::set_tcp_nodelay(&fd, true);
-        self.tick();
-        match self.take_connection(fd, Id::NONE, peer) {
-            Ok(connection) => {
-                self.settle_truth();
-                Ok(self.engine.connection_id(connection))
-            }
-            Err((fd, errno)) => Err((fd, system("watching the adopted connection", errno))),
-        }
-    }
-
-    fn take_connection(&mut self, fd: OwnedFd, listener: Id, peer: Peer) -> Result<u32, (OwnedFd, Errno)> {
-        let Some(slot) = self.engine.accept(listener, peer) else { return Err((fd, Errno::NFILE)) };
-        let generation = self.engine.connection_id(slot).generation();
-        if let Err(errno) = self.poller.add(fd.as_fd(), Token::Connection { slot, generation }) {
-            self.engine.remove(slot, End::Host);
-            return Err((fd, errno));
-        }
-        let index = slot as usize;
-        if self.sockets.len() <= index {
-            self.sockets.resize_with(index + 1, || None);
-        }
-        self.sockets[index] = Some(Socket { fd, generation, readable: false, blocked: false, end: false, dead: false });
-        Ok(slot)
-    }
-
-    /// Stops accepting there; open connections go on.
-    pub fn close_listener(&mut self, id: Id) -> Result<(), Error> {
-        let slot = id.slot();
-        if id.tag() != self.tag.number || !self.listeners.holds(slot, id.generation()) {
-            return Err(Error::Gone);
-        }
-        if let Some(mut listener) = self.listeners.remove(slot) {
-            listener.remove_file();
-            if !listener.rests {
-                self.poller.rest_listener(listener.fd.as_fd());
-            } else {
-                self.resting -= 1;
-            }
-            self.poller.close(listener.fd);
-        }
-        Ok(())
-    }
-
     /// Cuts a connection; its requests are told.
     pub fn close_connection(&mut self, id: Id) -> Result<(), Error> {
         let Some(connection) = self.engine.connection_of(id) else { return Err(Error::Gone) };
@@ -306,7 +193,7 @@ impl Driver {
 
     // ---- running ---------------------------------------------------------------------------------------------------------
 
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.engine.set_now(clock::monotonic(), clock::unix());
     }
 
@@ -340,7 +227,7 @@ impl Driver {
     }
 
     /// The next event. `None`: there is none, and the answers given so far are written.
-    pub fn next(&mut self) -> Option<Event> {
+    pub fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.engine.next_event() {
                 self.draining = true;
@@ -481,245 +368,6 @@ impl Driver {
         }
     }
 
-    /// One connection's turn.
-    fn turn(&mut self, connection: u32) {
-        let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
-        let (readable, blocked, dead) = (socket.readable, socket.blocked, socket.dead);
-        if !blocked && self.engine.connection(connection).is_some_and(|c| c.unsent() > 0) {
-            self.write(connection);
-        }
-        if self.engine.has_buffered(connection) {
-            self.engine.resume(connection);
-        }
-        if readable && self.engine.events_full() {
-            self.engine.make_ready(connection);
-        } else if readable && self.engine.admit(connection) {
-            self.read(connection);
-        } else if dead && self.engine.connection(connection).is_some() {
-            // It is not read now, and what it waits for cannot reach it any more.
-            self.lose(connection);
-        }
-        self.engine.schedule(connection);
-        self.tell_wants(connection);
-    }
-
-    fn read(&mut self, connection: u32) {
-        let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
-        match socket::receive(socket.fd.as_fd(), &mut self.scratch) {
-            Ok(0) => {
-                socket.readable = false;
-                if socket.dead {
-                    self.engine.end_of_input(connection);
-                    return self.lose(connection);
-                }
-                self.engine.end_of_input(connection);
-            }
-            Ok(n) => {
-                // A short read has emptied the socket, unless an end was announced.
-                socket.readable = n == self.scratch.len() || socket.end;
-                let again = socket.readable;
-                self.engine.receive(connection, &self.scratch[..n]);
-                if again {
-                    self.engine.make_ready(connection);
-                }
-            }
-            Err(Errno::AGAIN) => socket.readable = false,
-            Err(_) => self.lose(connection),
-        }
-    }
-
-    fn accept(&mut self, most: usize) {
-        if self.rest_until.is_some_and(|until| until <= self.engine.now()) {
-            self.rest_until = None;
-            self.wake_listeners();
-        }
-        let mut left = most.min(ACCEPTS);
-        while let Some(slot) = self.accepting.pop_front() {
-            while left > 0 && self.accept_one(slot) {
-                left -= 1;
-            }
-            if left == 0 {
-                self.accepting.push_back(slot);
-                break;
-            }
-        }
-    }
-
-    fn accept_one(&mut self, slot: u32) -> bool {
-        if !self.engine.may_accept() {
-            self.rest_listener(slot);
-            return false;
-        }
-        let Some(listener) = self.listeners.at_mut(slot) else { return false };
-        #[cfg(not(target_vendor = "apple"))]
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        #[cfg(target_vendor = "apple")]
-        let flags = SocketFlags::empty();
-        let trouble = match acceptfrom_with(&listener.fd, flags) {
-            Ok((fd, address)) => {
-                listener.told = false;
-                #[cfg(target_vendor = "apple")]
-                if socket::prepare(fd.as_fd()).is_err() {
-                    return true;
-                }
-                let id = self.listener_id(slot);
-                match self.take_connection(fd, id, address::peer(address)) {
-                    Ok(_) => return true,
-                    Err((_, errno)) => errno,
-                }
-            }
-            Err(Errno::AGAIN) => return false,
-            Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => return true,
-            Err(errno) => errno,
-        };
-        self.rest_listener(slot);
-        self.rest_until = Some(self.engine.now() + ACCEPT_PAUSE);
-        let id = self.listener_id(slot);
-        if let Some(listener) = self.listeners.at_mut(slot) {
-            if !std::mem::replace(&mut listener.told, true) {
-                self.engine.listener_trouble(id, trouble.raw_os_error());
-            }
-        }
-        false
-    }
-
-    /// A listener that cannot be served is taken out, or it would keep the fd readable for nothing.
-    fn rest_listener(&mut self, slot: u32) {
-        if let Some(listener) = self.listeners.at_mut(slot) {
-            if !std::mem::replace(&mut listener.rests, true) {
-                self.resting += 1;
-                self.poller.rest_listener(listener.fd.as_fd());
-            }
-        }
-    }
-
-    fn wake_listeners(&mut self) {
-        if self.resting == 0 || !self.engine.may_accept() {
-            return;
-        }
-        for slot in 0..self.listeners.slots() {
-            if let Some(listener) = self.listeners.at_mut(slot) {
-                if !listener.rests {
-                    continue;
-                }
-                if self.poller.add_listener(listener.fd.as_fd(), Token::Listener(slot)).is_ok() {
-                    listener.rests = false;
-                    self.resting -= 1;
-                } else {
-                    self.rest_until = Some(self.engine.now() + ACCEPT_PAUSE);
-                }
-            }
-        }
-    }
-
-    // ---- writing -------------------------------------------------------------------------------------------------------
-
-    fn flush(&mut self) {
-        while let Some(connection) = self.engine.next_dirty() {
-            self.write(connection);
-            self.tell_wants(connection);
-        }
-    }
-
-    fn write(&mut self, connection: u32) {
-        let mut turn = 0;
-        loop {
-            let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
-            if socket.blocked {
-                break;
-            }
-            let fd = socket.fd.as_fd();
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let (result, offered) = match self.engine.front(connection, &mut slices) {
-                Front::Nothing => break,
-                Front::Bytes(n, file_follows) => {
-                    let slices = &slices[..n];
-                    let offered = slices.iter().map(|slice| slice.len()).sum::<usize>();
-                    (socket::transmit(fd, slices, file_follows), offered)
-                }
-                Front::File { left: 0, .. } => (Ok(0), 0),
-                Front::File { file, offset, left } => {
-                    let n = left.min(WRITE_TURN) as usize;
-                    match socket::transmit_file(fd, file, offset, n, &mut self.scratch) {
-                        // sendfile gives what one call can: only 0 and EAGAIN tell.
-                        Ok(0) => {
-                            self.engine.file_failed(connection);
-                            continue;
-                        }
-                        result => (result, 0),
-                    }
-                }
-            };
-            match result {
-                Ok(n) => {
-                    socket.blocked = n < offered;
-                    if self.engine.sent(connection, n) {
-                        break;
-                    }
-                    turn += n as u64;
-                    if turn >= WRITE_TURN && !self.sockets[connection as usize].as_ref().is_some_and(|s| s.blocked) {
-                        self.engine.make_ready(connection);
-                        break;
-                    }
-                }
-                Err(Errno::AGAIN) => socket.blocked = true,
-                Err(errno) if errno == Errno::IO || errno == Errno::INVAL => {
-                    // The file's fault, or nobody's that more calls could help.
-                    self.engine.file_failed(connection);
-                }
-                Err(_) => return self.lose(connection),
-            }
-        }
-        self.obey(connection);
-    }
-
-    /// Carries out what the engine wants done with the connection itself.
-    fn obey(&mut self, connection: u32) {
-        let verdict = self.engine.verdict(connection);
-        if verdict == Verdict::Stay {
-            return;
-        }
-        let Some(Some(socket)) = self.sockets.get(connection as usize) else { return };
-        match verdict {
-            Verdict::Stay => {}
-            Verdict::Shutdown => {
-                socket::shut_down_sending(socket.fd.as_fd());
-                self.engine.make_ready(connection);
-            }
-            Verdict::Close => self.forget(connection, End::Peer),
-            Verdict::Reset => {
-                socket::reset_on_close(socket.fd.as_fd());
-                self.forget(connection, End::Peer);
-            }
-        }
-    }
-
-    /// The connection failed.
-    fn lose(&mut self, connection: u32) {
-        self.forget(connection, End::Peer);
-    }
-
-    fn forget(&mut self, connection: u32, end: End) {
-        self.engine.remove(connection, end);
-        if let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::take) {
-            self.poller.close(socket.fd);
-        }
-        self.rest_until = None;
-        self.wake_listeners();
-    }
-
-    /// Tells a host that watches each socket what this one waits for.
-    fn tell_wants(&mut self, connection: u32) {
-        if matches!(self.poller, Poller::Queue(_)) {
-            return;
-        }
-        let read = self.engine.wants_input(connection);
-        let unsent = self.engine.connection(connection).is_some_and(|c| c.unsent() > 0);
-        if let Some(Some(socket)) = self.sockets.get(connection as usize) {
-            self.poller.want(socket.fd.as_fd(), read, unsent && socket.blocked);
-        }
-    }
-
     // ---- the truth of the fd -----------------------------------------------------------------------------------------------
 
     /// Whether run or next would do or show something that no socket tells of.
@@ -739,7 +387,7 @@ impl Driver {
         self.settle_truth();
     }
 
-    fn settle_truth(&mut self) {
+    pub(super) fn settle_truth(&mut self) {
         let work = self.has_work();
         if work != self.work && self.fd_shown && self.poller.set_work(work).is_ok() {
             self.work = work;

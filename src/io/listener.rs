@@ -27,7 +27,7 @@ pub struct Manner {
 pub struct Listener {
     pub fd: OwnedFd,
     /// The file of a UNIX socket made here, and which file that was.
-    file: Option<(PathBuf, u64, u64)>,
+    file: Option<(PathBuf, Identity)>,
     /// Not watched now: for want of fds, or of room.
     pub rests: bool,
     /// The host was told of trouble that is not over.
@@ -65,8 +65,8 @@ impl Listener {
 
     /// Removes the file of a UNIX socket, if it is still the one made here.
     pub fn remove_file(&mut self) {
-        if let Some((path, device, inode)) = self.file.take() {
-            if stat(&path).is_ok_and(|found| (found.st_dev as u64, found.st_ino as u64) == (device, inode)) {
+        if let Some((path, mark)) = self.file.take() {
+            if stat(&path).is_ok_and(|found| identity(&found) == mark) {
                 let _ = unlink(&path);
             }
         }
@@ -85,6 +85,13 @@ fn open_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
         rustix::io::ioctl_fionbio(&fd, true)?;
     }
     Ok(fd)
+}
+
+/// Which file it is, whatever it is called.
+type Identity = (i128, i128);
+
+fn identity(stat: &rustix::fs::Stat) -> Identity {
+    (stat.st_dev.into(), stat.st_ino.into())
 }
 
 fn is_socket(path: &Path) -> bool {
@@ -131,7 +138,7 @@ fn open_unix(path: &Path, manner: Manner) -> Result<Listener, Error> {
         }
         result => result.map_err(fault)?,
     }
-    let file = stat(path).ok().map(|found| (path.to_owned(), found.st_dev as u64, found.st_ino as u64));
+    let file = stat(path).ok().map(|found| (path.to_owned(), identity(&found)));
     let mut listener = Listener { file, ..Listener::adopt(fd) };
     let ready = || {
         if manner.unix_mode != 0 {

@@ -1,6 +1,7 @@
 //! Where bytes meet the operating system: readiness, sockets, listeners, wake-up, the timer. The only room with system
 //! calls. Rule: nothing here waits but [`driver::Driver::wait`], and the one fd tells the truth after every call.
 
+mod accepting;
 pub mod address;
 pub mod clock;
 pub mod driver;
@@ -12,6 +13,7 @@ mod kqueue;
 pub mod listener;
 pub mod poller;
 pub mod socket;
+mod traffic;
 pub mod wake;
 mod watch;
 

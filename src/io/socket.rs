@@ -8,9 +8,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{recv, send, sendmsg, shutdown, sockopt, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
-#[cfg(any(target_vendor = "apple"))]
+#[cfg(target_vendor = "apple")]
 const NO_SIGNAL: SendFlags = SendFlags::empty();
-#[cfg(not(any(target_vendor = "apple")))]
+#[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 
 /// What every connected socket needs.

@@ -1,0 +1,224 @@
+//! Owns the way of connections into the driver: listeners, accept, adopted sockets. Rule: accept trouble takes the
+//! listener out until it may be over; nothing is accepted that the limits have no room for.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{acceptfrom_with, getpeername, sockopt, SocketFlags};
+
+use super::address::{self, Address};
+use super::driver::{Driver, Socket};
+use super::listener::{system, Listener, Manner};
+use super::poller::Token;
+use super::socket;
+use crate::engine::event::End;
+use crate::engine::id::{Id, Kind};
+use crate::engine::peer::Peer;
+use crate::engine::Error;
+
+const ACCEPTS: usize = 64;
+/// How long a listener rests for want of fds.
+const ACCEPT_PAUSE: u64 = 100;
+
+impl Driver {
+    pub fn listen(&mut self, address: &Address, manner: Manner) -> Result<Id, Error> {
+        let listener = Listener::open(address, manner)?;
+        self.add_listener(listener)
+    }
+
+    pub(super) fn add_listener(&mut self, listener: Listener) -> Result<Id, Error> {
+        let Some(slot) = self.listeners.insert(listener) else { return Err(Error::NoMemory) };
+        let (token, id) = (Token::Listener(slot), self.listener_id(slot));
+        let Some(listener) = self.listeners.at(slot) else { return Err(Error::Gone) };
+        if let Err(errno) = self.poller.add_listener(listener.fd.as_fd(), token) {
+            if let Some(mut listener) = self.listeners.remove(slot) {
+                listener.remove_file();
+            }
+            return Err(system("watching the listener", errno));
+        }
+        Ok(id)
+    }
+
+    pub(super) fn listener_id(&self, slot: u32) -> Id {
+        Id::new(self.tag.number, Kind::Listener, slot, self.listeners.generation(slot))
+    }
+
+    /// Takes a bound socket, listening or connected. On a fault it is given back.
+    pub fn adopt(&mut self, fd: OwnedFd) -> Result<Id, (OwnedFd, Error)> {
+        let listening = match listens(&fd) {
+            Ok(listening) => listening,
+            Err(errno) => return Err((fd, system("adopting: no socket that can be asked", errno))),
+        };
+        if !sockopt::socket_type(&fd).is_ok_and(|kind| kind == rustix::net::SocketType::STREAM) {
+            return Err((fd, Error::invalid("adopting: the socket is not a stream")));
+        }
+        let peer = if listening { Ok(None) } else { getpeername(&fd) };
+        let peer = match peer {
+            Ok(peer) => address::peer(peer),
+            Err(errno) => return Err((fd, system("adopting: the socket neither listens nor is connected", errno))),
+        };
+        if let Err(errno) = socket::prepare(fd.as_fd()) {
+            return Err((fd, system("adopting: making it non-blocking", errno)));
+        }
+        if listening {
+            let _ = sockopt::set_tcp_nodelay(&fd, true);
+            let Some(slot) = self.listeners.insert(Listener::adopt(fd)) else {
+                unreachable!("listener slots outnumber fds")
+            };
+            let (token, id) = (Token::Listener(slot), self.listener_id(slot));
+            let added = match self.listeners.at(slot) {
+                Some(listener) => self.poller.add_listener(listener.fd.as_fd(), token),
+                None => Ok(()),
+            };
+            return match (added, added.err().and_then(|_| self.listeners.remove(slot))) {
+                (Err(errno), Some(listener)) => Err((listener.fd, system("watching the adopted listener", errno))),
+                _ => Ok(id),
+            };
+        }
+        if !self.engine.may_accept() {
+            return Err((fd, Error::State));
+        }
+        let _ = sockopt::set_tcp_nodelay(&fd, true);
+        self.tick();
+        match self.take_connection(fd, Id::NONE, peer) {
+            Ok(connection) => {
+                self.settle_truth();
+                Ok(self.engine.connection_id(connection))
+            }
+            Err((fd, errno)) => Err((fd, system("watching the adopted connection", errno))),
+        }
+    }
+
+    pub(super) fn take_connection(&mut self, fd: OwnedFd, listener: Id, peer: Peer) -> Result<u32, (OwnedFd, Errno)> {
+        let Some(slot) = self.engine.accept(listener, peer) else { return Err((fd, Errno::NFILE)) };
+        let generation = self.engine.connection_id(slot).generation();
+        if let Err(errno) = self.poller.add(fd.as_fd(), Token::Connection { slot, generation }) {
+            self.engine.remove(slot, End::Host);
+            return Err((fd, errno));
+        }
+        let index = slot as usize;
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        self.sockets[index] = Some(Socket { fd, generation, readable: false, blocked: false, end: false, dead: false });
+        Ok(slot)
+    }
+
+    /// Stops accepting there; open connections go on.
+    pub fn close_listener(&mut self, id: Id) -> Result<(), Error> {
+        let slot = id.slot();
+        if id.tag() != self.tag.number || !self.listeners.holds(slot, id.generation()) {
+            return Err(Error::Gone);
+        }
+        if let Some(mut listener) = self.listeners.remove(slot) {
+            listener.remove_file();
+            if !listener.rests {
+                self.poller.rest_listener(listener.fd.as_fd());
+            } else {
+                self.resting -= 1;
+            }
+            self.poller.close(listener.fd);
+        }
+        Ok(())
+    }
+
+    pub(super) fn accept(&mut self, most: usize) {
+        if self.rest_until.is_some_and(|until| until <= self.engine.now()) {
+            self.rest_until = None;
+            self.wake_listeners();
+        }
+        let mut left = most.min(ACCEPTS);
+        while let Some(slot) = self.accepting.pop_front() {
+            while left > 0 && self.accept_one(slot) {
+                left -= 1;
+            }
+            if left == 0 {
+                self.accepting.push_back(slot);
+                break;
+            }
+        }
+    }
+
+    pub(super) fn accept_one(&mut self, slot: u32) -> bool {
+        if !self.engine.may_accept() {
+            self.rest_listener(slot);
+            return false;
+        }
+        let Some(listener) = self.listeners.at_mut(slot) else { return false };
+        #[cfg(not(target_vendor = "apple"))]
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        #[cfg(target_vendor = "apple")]
+        let flags = SocketFlags::empty();
+        let trouble = match acceptfrom_with(&listener.fd, flags) {
+            Ok((fd, address)) => {
+                listener.told = false;
+                #[cfg(target_vendor = "apple")]
+                if socket::prepare(fd.as_fd()).is_err() {
+                    return true;
+                }
+                let id = self.listener_id(slot);
+                match self.take_connection(fd, id, address::peer(address)) {
+                    Ok(_) => return true,
+                    Err((_, errno)) => errno,
+                }
+            }
+            Err(Errno::AGAIN) => return false,
+            Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => return true,
+            Err(errno) => errno,
+        };
+        self.rest_listener(slot);
+        self.rest_until = Some(self.engine.now() + ACCEPT_PAUSE);
+        let id = self.listener_id(slot);
+        if let Some(listener) = self.listeners.at_mut(slot) {
+            if !std::mem::replace(&mut listener.told, true) {
+                self.engine.listener_trouble(id, trouble.raw_os_error());
+            }
+        }
+        false
+    }
+
+    /// A listener that cannot be served is taken out, or it would keep the fd readable for nothing.
+    pub(super) fn rest_listener(&mut self, slot: u32) {
+        if let Some(listener) = self.listeners.at_mut(slot) {
+            if !std::mem::replace(&mut listener.rests, true) {
+                self.resting += 1;
+                self.poller.rest_listener(listener.fd.as_fd());
+            }
+        }
+    }
+
+    pub(super) fn wake_listeners(&mut self) {
+        if self.resting == 0 || !self.engine.may_accept() {
+            return;
+        }
+        for slot in 0..self.listeners.slots() {
+            if let Some(listener) = self.listeners.at_mut(slot) {
+                if !listener.rests {
+                    continue;
+                }
+                if self.poller.add_listener(listener.fd.as_fd(), Token::Listener(slot)).is_ok() {
+                    listener.rests = false;
+                    self.resting -= 1;
+                } else {
+                    self.rest_until = Some(self.engine.now() + ACCEPT_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a socket listens.
+#[cfg(not(target_vendor = "apple"))]
+fn listens(fd: &OwnedFd) -> Result<bool, Errno> {
+    sockopt::socket_acceptconn(fd)
+}
+
+/// Whether a socket listens: here nobody tells, so what is not connected does.
+#[cfg(target_vendor = "apple")]
+fn listens(fd: &OwnedFd) -> Result<bool, Errno> {
+    match getpeername(fd) {
+        Ok(_) => Ok(false),
+        Err(Errno::NOTCONN | Errno::INVAL) => Ok(true),
+        Err(errno) => Err(errno),
+    }
+}
