@@ -1,7 +1,7 @@
 //! Section 8, continued: answers. Rule: what was passed in is checked first; nothing happens on a failure but what the
 //! function says.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void, CStr};
 
 use super::guard::any_thread;
 use super::input;
@@ -31,34 +31,36 @@ pub unsafe extern "C" fn encke_reply(
     // SAFETY: the host gives NULL or a sender with a reference, NULL or NUL-terminated text, and `len` readable bytes.
     unsafe {
         any_thread(sender, |sender| {
-            let checked = || {
-                if !(200..1000).contains(&status) {
-                    return Err(Error::invalid(format!("status {status}: a final status is 200 to 999")));
-                }
-                let content_type = match content_type.is_null() {
-                    true => None,
-                    false => Some(input::c_text(content_type, "content type")?),
-                };
-                if let Some(value) = content_type {
-                    valid_content_type(value).map_err(|fault| Error::invalid(format!("content type: {fault}")))?;
-                }
-                Ok((content_type, input::bytes(body, len, "body")?))
+            let body = match input::bytes(body, len, "body") {
+                Ok(body) => body,
+                Err(error) => return Err(sender.settle_with(Id(id), error)),
             };
-            let result = checked().and_then(|(content_type, body)| {
-                let (length, seen) = (None, Seen::default());
-                let body = Source::Copy(body);
-                let checked = Checked { status: status as u16, close: false, length, seen, body };
-                sender.respond(Id(id), checked, b"", content_type)
-            });
-            match result {
+            let content_type = match content_type.is_null() {
+                true => None,
+                false => Some(CStr::from_ptr(content_type).to_bytes()),
+            };
+            if let Err(error) = check_reply(status, content_type) {
+                return Err(sender.settle_with(Id(id), error));
+            }
+            let (length, seen) = (None, Seen::default());
+            let body = Source::Copy(body);
+            let checked = Checked { status: status as u16, close: false, length, seen, body };
+            match sender.respond(Id(id), checked, b"", content_type) {
                 Ok(()) => Ok(0),
                 Err(error @ (Error::Gone | Error::Closed)) => Err(error),
-                Err(error) => match sender.abort(Id(id)) {
-                    Err(late @ (Error::Gone | Error::Closed)) => Err(late),
-                    _ => Err(error),
-                },
+                Err(error) => Err(sender.settle_with(Id(id), error)),
             }
         })
+    }
+}
+
+fn check_reply(status: u32, content_type: Option<&[u8]>) -> Result<(), Error> {
+    if !(200..1000).contains(&status) {
+        return Err(Error::invalid(format!("status {status}: a final status is 200 to 999")));
+    }
+    match content_type.map(valid_content_type) {
+        Some(Err(fault)) => Err(Error::invalid(format!("content type: {fault}"))),
+        _ => Ok(()),
     }
 }
 

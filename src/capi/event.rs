@@ -122,9 +122,12 @@ impl Inner {
         }
     }
 
-    fn show(&mut self, event: Event) -> encke_event {
+    /// Fills in the host's struct, where it is: it is too large to be moved for nothing.
+    fn show(&mut self, event: Event, out: &mut encke_event) {
         let id = event.id;
-        let mut out = encke_event { id: id.0, user: event.user, ..encke_event::NOTHING };
+        *out = encke_event::NOTHING;
+        out.id = id.0;
+        out.user = event.user;
         match event.what {
             What::Request(head) => {
                 out.kind = ENCKE_EV_REQUEST;
@@ -169,7 +172,6 @@ impl Inner {
                 out.code = i32::from(accepted);
             }
         }
-        out
     }
 }
 
@@ -181,15 +183,23 @@ pub unsafe extern "C" fn encke_next(e: *mut encke, out: *mut encke_event, sizeof
     // SAFETY: the host gives NULL or a living encke, and NULL or `sizeof_event` writable bytes.
     unsafe {
         on_loop(e, |inner| {
-            input::give(&encke_event::NOTHING, out, sizeof_event, LEAST_SIZE, "the event")?;
+            input::takes(out, sizeof_event, LEAST_SIZE, "the event")?;
             inner.let_go();
             match inner.driver.next_event() {
-                Some(event) => {
-                    let event = inner.show(event);
-                    input::give(&event, out, sizeof_event, LEAST_SIZE, "the event")?;
+                Some(event) if sizeof_event == size_of::<encke_event>() && out.is_aligned() => {
+                    inner.show(event, &mut *out);
                     Ok(1)
                 }
-                None => Ok(0),
+                Some(event) => {
+                    let mut whole = encke_event::NOTHING;
+                    inner.show(event, &mut whole);
+                    input::give(&whole, out, sizeof_event, LEAST_SIZE, "the event")?;
+                    Ok(1)
+                }
+                None => {
+                    input::give(&encke_event::NOTHING, out, sizeof_event, LEAST_SIZE, "the event")?;
+                    Ok(0)
+                }
             }
         })
     }
@@ -208,7 +218,9 @@ pub unsafe extern "C" fn encke_next_request(e: *mut encke, id: *mut encke_id, he
             let Some(event) = inner.driver.next_event() else { return Ok(0) };
             let What::Request(request) = &event.what else { continue };
             let follows = request.flags & crate::engine::head::BODY_FOLLOWS != 0;
-            let event = inner.show(event);
+            let mut shown = encke_event::NOTHING;
+            inner.show(event, &mut shown);
+            let event = shown;
             if follows {
                 refuse_body(inner, Id(event.id));
                 continue;

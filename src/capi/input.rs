@@ -96,6 +96,17 @@ pub unsafe fn grown<T: Copy>(p: *const T, size: usize, least: usize, what: &'sta
     }
 }
 
+/// Whether a struct of the host can be filled in.
+pub fn takes<T>(out: *mut T, size: usize, least: usize, what: &'static str) -> Result<(), Error> {
+    if out.is_null() {
+        return Err(Error::invalid(format!("{what} is NULL")));
+    }
+    if size < least {
+        return Err(Error::invalid(format!("{what}: sizeof says {size}, at least {least} are needed")));
+    }
+    Ok(())
+}
+
 /// Fills in a struct of the host: the smaller of both sizes, and zeroes for the rest of a larger one.
 ///
 /// # Safety
@@ -107,12 +118,7 @@ pub unsafe fn give<T: Copy>(
     least: usize,
     what: &'static str,
 ) -> Result<(), Error> {
-    if out.is_null() {
-        return Err(Error::invalid(format!("{what} is NULL")));
-    }
-    if size < least {
-        return Err(Error::invalid(format!("{what}: sizeof says {size}, at least {least} are needed")));
-    }
+    takes(out, size, least, what)?;
     let known = size_of::<T>();
     // SAFETY: the caller's promise; no more than both sizes allow is written.
     unsafe {

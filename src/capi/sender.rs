@@ -209,6 +209,15 @@ impl encke_sender {
         self.left.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&id.0);
     }
 
+    /// For a call that settles whatever it returns: acts as abort, and says what was wrong unless it is too late.
+    #[cold]
+    pub(super) fn settle_with(&self, id: Id, error: Error) -> Error {
+        match self.abort(id) {
+            Err(late @ (Error::Gone | Error::Closed)) => late,
+            _ => error,
+        }
+    }
+
     pub(super) fn abort(&self, id: Id) -> Result<(), Error> {
         if self.open().is_err() {
             return Err(self.settle_closed(id));

@@ -78,6 +78,7 @@ impl Engine {
     }
 
     /// Carries out the host's settle: the connection that is to be answered, if there still is one.
+    #[inline]
     fn settle(&mut self, id: Id) -> Option<u32> {
         let slot = id.slot();
         let exchange = self.exchanges.get_mut(slot, id.generation())?;
@@ -101,8 +102,10 @@ impl Engine {
             if c.last == slot {
                 c.flags &= !HOLDS;
             }
+            if c.is(WAITS) {
+                self.wake_connection(connection);
+            }
         }
-        self.wake_connection(connection);
         self.unpause();
         Some(connection)
     }
@@ -131,7 +134,8 @@ impl Engine {
 
     fn send_whole(&mut self, connection: u32, id: Id, answer: Answer<'_>) {
         let slot = id.slot();
-        let unread_long = self.refuse_rest(connection, id);
+        let reads = self.connections.at(connection).is_some_and(|c| c.input.is_some());
+        let unread_long = reads && self.refuse_rest(connection, id);
         let connect = self.exchanges.at(slot).is_some_and(|e| e.is(exchange::CONNECT));
         let close = answer.close || unread_long || connect && (200..300).contains(&answer.status);
         let (flags, persistence) = self.persistence(connection, slot, close);
@@ -147,19 +151,16 @@ impl Engine {
             _ if is_head => Length::Exact(answer.length.unwrap_or(len)),
             _ => Length::Exact(len),
         };
-        let body = if no_body {
-            // Released before the mark: nothing of it is referenced.
-            self.drop_body(id, answer.body);
-            None
-        } else {
-            Some(answer.body)
+        let small = match &answer.body {
+            _ if no_body => b"",
+            Body::Copy(bytes) if bytes.len() <= COPY_LIMIT => *bytes,
+            _ => b"",
         };
-        let date = self.date;
         let server = &self.settings.server;
         let head = ResponseHead {
             status: answer.status,
             lines: &answer.lines,
-            date: (!answer.seen.date).then_some(&date),
+            date: (!answer.seen.date).then_some(&self.date),
             server: (!answer.seen.server && !server.is_empty()).then_some(server.as_slice()),
             content_type: answer.content_type,
             length,
@@ -171,31 +172,34 @@ impl Engine {
             let tail = output.tail(spare);
             let before = tail.len();
             append_head(tail, &head);
-            let body = match body {
-                Some(Body::Copy(bytes)) if bytes.len() <= COPY_LIMIT => {
-                    tail.extend_from_slice(bytes);
-                    None
-                }
-                other => other,
-            };
+            tail.extend_from_slice(small);
             let n = tail.len() - before;
             output.appended(n);
             if !no_body {
                 exchange.given = len;
                 exchange.unsent = len;
             }
-            match body {
-                None => {}
-                Some(Body::Copy(bytes)) => output.push_owned(bytes.to_vec(), spare),
-                Some(Body::Owned(bytes)) => output.push_owned(bytes, spare),
-                Some(Body::Lent { bytes, cookie }) => {
-                    exchange.flags |= exchange::LENT;
-                    output.push_lent(bytes, Released { slot, cookie });
-                }
-                Some(Body::File { file, offset, len }) => output.push_file(file, offset, len),
-            }
         });
+        if no_body {
+            // Released before the mark: nothing of it is referenced.
+            self.drop_body(id, answer.body);
+        } else if small.len() as u64 != len || matches!(answer.body, Body::Lent { .. }) {
+            self.send_large(slot, answer.body);
+        }
         self.pump(connection);
+    }
+
+    /// A body that is not copied together with its head.
+    fn send_large(&mut self, slot: u32, body: Body<'_>) {
+        self.with_output(slot, |output, spare, exchange| match body {
+            Body::Copy(bytes) => output.push_owned(bytes.to_vec(), spare),
+            Body::Owned(bytes) => output.push_owned(bytes, spare),
+            Body::Lent { bytes, cookie } => {
+                exchange.flags |= exchange::LENT;
+                output.push_lent(bytes, Released { slot, cookie });
+            }
+            Body::File { file, offset, len } => output.push_file(file, offset, len),
+        });
     }
 
     /// Whether the connection goes on after this answer, and what the answer says of it.

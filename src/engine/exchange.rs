@@ -61,9 +61,10 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub fn new(connection: u32, flags: u32) -> Exchange {
+    #[inline]
+    pub fn new(id: Id, connection: u32, flags: u32) -> Exchange {
         Exchange {
-            id: Id::NONE,
+            id,
             connection,
             next: NONE,
             flags,

@@ -120,6 +120,11 @@ impl Leases {
     pub(super) fn close(&self, slot: u32) -> bool {
         match self.at(slot) {
             None => true,
+            // Settled leases are not pinned any more, so what is read here stays true.
+            Some(lease) if lease.state.load(Acquire) & (PINS | SETTLED) == SETTLED => {
+                lease.state.store(0, Release);
+                true
+            }
             Some(lease) => lease.state.fetch_and(PINS, AcqRel) & PINS == 0,
         }
     }

@@ -416,10 +416,15 @@ impl Engine {
     }
 
     /// Lets paused connections go on as far as the limits have room.
+    #[inline]
     pub fn unpause(&mut self) {
-        if self.events.has_parked() {
-            self.sort_events();
+        if !self.paused.is_empty() || !self.starved.is_empty() || self.events.has_parked() {
+            self.let_go_on();
         }
+    }
+
+    fn let_go_on(&mut self) {
+        self.sort_events();
         let mut room = self.settings.max_held.saturating_sub(self.counters.held + self.undelivered).min(64);
         while room > 0 {
             let Some(connection) = self.paused.pop_front() else { break };

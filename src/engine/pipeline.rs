@@ -62,8 +62,8 @@ pub(super) fn outlet(
 impl Engine {
     // ---- the pipeline --------------------------------------------------------------------------------------------------
 
-    /// Puts an exchange at the end of a connection's pipeline.
-    pub(super) fn enqueue(&mut self, connection: u32, exchange: Exchange) -> Option<Id> {
+    /// Makes an exchange at the end of a connection's pipeline.
+    pub(super) fn enqueue(&mut self, connection: u32, flags: u32) -> Option<Id> {
         if !self.limbo.is_empty() {
             let (leases, exchanges) = (&self.leases, &mut self.exchanges);
             self.limbo.retain(|slot| {
@@ -74,11 +74,10 @@ impl Engine {
                 !idle
             });
         }
-        let slot = self.exchanges.insert(exchange)?;
-        let id = Id::new(self.tag.number, Kind::Request, slot, self.exchanges.generation(slot));
-        if let Some(exchange) = self.exchanges.at_mut(slot) {
-            exchange.id = id;
-        }
+        let tag = self.tag.number;
+        let slot = self.exchanges.reserve()?;
+        let id = Id::new(tag, Kind::Request, slot, self.exchanges.generation(slot));
+        self.exchanges.fill(slot, || Exchange::new(id, connection, flags));
         let c = self.connections.at_mut(connection)?;
         c.length += 1;
         let last = std::mem::replace(&mut c.last, slot);
@@ -246,7 +245,7 @@ impl Engine {
 
     /// Answers bytes that are no request, after the answers to what came before; the connection ends with it.
     pub(super) fn refuse(&mut self, connection: u32, fault: Fault) {
-        let Some(id) = self.enqueue(connection, Exchange::new(connection, exchange::HIDDEN)) else {
+        let Some(id) = self.enqueue(connection, exchange::HIDDEN) else {
             return self.cut(connection, End::Limit);
         };
         if let Some(c) = self.connections.at_mut(connection) {
@@ -332,13 +331,13 @@ impl Engine {
             return;
         }
         let end = if exchange.is(exchange::ABORTED) { exchange.end } else { end };
-        let Some(exchange) = self.exchanges.retire(slot) else { return };
+        if delivered && self.settings.wants(event::DONE) {
+            let len = exchange.given - exchange.unsent;
+            let user = self.leases.user(slot);
+            self.events.push_for(exchange.id, user, What::Done { code: end, len });
+        }
+        self.exchanges.clear(slot);
         if delivered {
-            if self.settings.wants(event::DONE) {
-                let len = exchange.given - exchange.unsent;
-                let user = self.leases.user(slot);
-                self.events.push_for(exchange.id, user, What::Done { code: end, len });
-            }
             if !self.leases.close(slot) {
                 self.limbo.push(slot);
                 return;

@@ -8,7 +8,7 @@ use crate::http1::Fault;
 use super::body::DROP_ALLOWANCE;
 use super::connection::*;
 use super::event::{self, End, What};
-use super::exchange::{self, Exchange};
+use super::exchange;
 use super::head;
 use super::id::{Id, Kind};
 use super::Engine;
@@ -294,18 +294,12 @@ impl Engine {
             }
         }
 
-        let mut flags = 0;
-        for (is, flag) in [
-            (parsed.is_head, exchange::HEAD_METHOD),
-            (parsed.minor == 0, exchange::HTTP10),
-            (parsed.keep_alive, exchange::KEEP_ALIVE),
-            (parsed.is_connect, exchange::CONNECT),
-            (parsed.upgrade, exchange::UPGRADE),
-        ] {
-            if is {
-                flags |= flag;
-            }
-        }
+        let flag = |is: bool, flag: u32| if is { flag } else { 0 };
+        let flags = flag(parsed.is_head, exchange::HEAD_METHOD)
+            | flag(parsed.minor == 0, exchange::HTTP10)
+            | flag(parsed.keep_alive, exchange::KEEP_ALIVE)
+            | flag(parsed.is_connect, exchange::CONNECT)
+            | flag(parsed.upgrade, exchange::UPGRADE);
         let (framing, keep_alive, head_len) = (parsed.framing, parsed.keep_alive, parsed.len);
         let expects = parsed.expect_continue && parsed.minor > 0 && framing != Framing::None;
         let holds = parsed.upgrade || parsed.is_connect;
@@ -328,7 +322,7 @@ impl Engine {
             c.flags |= STOPPED;
         }
         c.open += 1;
-        let Some(id) = self.enqueue(connection, Exchange::new(connection, flags)) else {
+        let Some(id) = self.enqueue(connection, flags) else {
             self.pool.give_head(head);
             self.cut(connection, End::Limit);
             return Step::Took(data.len());

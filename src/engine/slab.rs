@@ -47,23 +47,35 @@ impl<T> Slab<T> {
 
     /// Stores a value: its slot, or `None` when the slots are used up.
     pub fn insert(&mut self, value: T) -> Option<u32> {
-        let slot = if self.free != NONE {
-            let slot = self.free;
-            let entry = &mut self.entries[slot as usize];
-            self.free = entry.next_free;
-            entry.value = Some(value);
-            slot
-        } else {
-            let slot = self.entries.len() as u32;
-            if slot >= MAX_SLOTS {
-                return None;
-            }
-            self.entries.push(Entry { generation: self.first_generation, next_free: NONE, value: Some(value) });
-            slot
-        };
-        self.len += 1;
-        self.last_generation = self.last_generation.max(self.entries[slot as usize].generation);
+        let slot = self.reserve()?;
+        self.fill(slot, || value);
         Some(slot)
+    }
+
+    /// A slot for [`Slab::fill`], which must follow.
+    #[inline]
+    pub fn reserve(&mut self) -> Option<u32> {
+        if self.free != NONE {
+            let slot = self.free;
+            self.free = self.entries[slot as usize].next_free;
+            return Some(slot);
+        }
+        let slot = self.entries.len() as u32;
+        if slot >= MAX_SLOTS {
+            return None;
+        }
+        self.entries.push(Entry { generation: self.first_generation, next_free: NONE, value: None });
+        Some(slot)
+    }
+
+    /// Makes the value where it stays: it is too large to be moved for nothing.
+    #[inline]
+    pub fn fill(&mut self, slot: u32, make: impl FnOnce() -> T) {
+        let entry = &mut self.entries[slot as usize];
+        debug_assert!(entry.value.is_none());
+        entry.value = Some(make());
+        self.len += 1;
+        self.last_generation = self.last_generation.max(entry.generation);
     }
 
     /// Takes the value out; the slot may be given out again at once.
@@ -80,6 +92,18 @@ impl<T> Slab<T> {
         entry.generation += 1;
         self.len -= 1;
         Some(value)
+    }
+
+    /// [`Slab::retire`] for a value that is not needed any more.
+    #[inline]
+    pub fn clear(&mut self, slot: u32) {
+        if let Some(entry) = self.entries.get_mut(slot as usize) {
+            if entry.value.is_some() {
+                entry.value = None;
+                entry.generation += 1;
+                self.len -= 1;
+            }
+        }
     }
 
     /// Gives out a slot again that was kept back.

@@ -199,6 +199,10 @@ impl Driver {
                 if self.poller.add_listener(listener.fd.as_fd(), Token::Listener(slot)).is_ok() {
                     listener.rests = false;
                     self.resting -= 1;
+                    // Somebody may be waiting there, and this run has asked the kernel already.
+                    if !self.accepting.contains(&slot) {
+                        self.accepting.push_back(slot);
+                    }
                 } else {
                     self.rest_until = Some(self.engine.now() + ACCEPT_PAUSE);
                 }

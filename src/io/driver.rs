@@ -271,6 +271,13 @@ impl Driver {
         if !self.draining {
             self.tick();
         }
+        if !self.mailbox.is_empty() {
+            self.hear_what_was_said();
+        }
+    }
+
+    #[cold]
+    fn hear_what_was_said(&mut self) {
         for _ in 0..self.mailbox.len() {
             match self.mailbox.pop() {
                 Some(submission) => self.engine.apply(submission),

@@ -19,6 +19,12 @@ impl Peer {
         Peer::Tcp(stream)
     }
 
+    pub fn connect_unix(path: &str) -> Peer {
+        let stream = UnixStream::connect(path).expect("a listener with room");
+        stream.set_nonblocking(true).expect("non-blocking");
+        Peer::Unix(stream)
+    }
+
     /// And the end for the server.
     pub fn pair() -> (Peer, OwnedFd) {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");

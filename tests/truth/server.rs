@@ -78,6 +78,7 @@ pub struct Server {
     sender: *mut encke_sender,
     fd: i32,
     pub port: u16,
+    pub path: String,
     held: Vec<Held>,
     worker: Option<Worker>,
     pub timers: bool,
@@ -93,7 +94,7 @@ pub struct Snapshot {
     peers: Vec<(i32, i16)>,
 }
 
-const BYTES: [u8; 400_000] = [b'x'; 400_000];
+static BYTES: [u8; 400_000] = [b'x'; 400_000];
 
 /// Says it, on whatever thread this is.
 fn say(sender: *mut encke_sender, id: u64, what: Say) -> i32 {
@@ -153,10 +154,14 @@ impl Server {
             assert_eq!(code, 0);
             let text = String::from_utf8_lossy(&text);
             let port = text.trim_end_matches('\0').rsplit(':').next().and_then(|port| port.parse().ok()).unwrap();
+            let path = std::env::temp_dir().join(format!("encke-truth-{}-{}", std::process::id(), rng.below(1 << 32)));
+            let path = path.to_str().expect("a path in UTF-8").to_owned();
+            let address = CString::new(format!("unix:{path}")).unwrap();
+            assert_eq!(encke_listen(encke, address.as_ptr(), ptr::null_mut(), ptr::null_mut()), 0);
             let sender = encke_get_sender(encke);
             let worker = Some(Worker::start(sender));
             let (held, drain_is_open) = (Vec::new(), false);
-            Server { encke, sender, fd: encke_fd(encke), port, held, worker, timers, drain_is_open, trace }
+            Server { encke, sender, fd: encke_fd(encke), port, path, held, worker, timers, drain_is_open, trace }
         }
     }
 
@@ -285,6 +290,16 @@ impl Server {
     pub fn wait_for_timer(&mut self) {
         if self.timers {
             self.readable(100);
+        }
+    }
+
+    pub fn connections(&self) -> u64 {
+        self.snapshot(&[]).stats[0]
+    }
+
+    pub fn abort_all(&mut self) {
+        for held in self.held.drain(..) {
+            assert!(matches!(say(self.sender, held.id, Say::Abort), 0 | -3));
         }
     }
 

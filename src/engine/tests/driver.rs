@@ -15,6 +15,7 @@ use crate::engine::{Engine, Verdict};
 
 const SLICES: usize = 32;
 const TIMERS: usize = 256;
+const EXPIRE_AT_LEAST: u64 = 500;
 pub const EPOCH: u64 = 1_700_000_000;
 
 /// How the server ended a pipe.
@@ -67,6 +68,7 @@ pub struct Driver {
     flushed: bool,
     left_over: bool,
     timer: Option<u64>,
+    expired: u64,
     scratch: Vec<u8>,
     write_turn: u64,
     /// Counts everything that was moved, accepted or closed.
@@ -90,6 +92,7 @@ impl Driver {
             flushed: false,
             left_over: false,
             timer: None,
+            expired: 0,
             scratch: vec![0; scratch],
             write_turn,
             moved: 0,
@@ -222,7 +225,10 @@ impl Driver {
             left -= 1;
         }
         self.accept(left.max(1));
-        more |= self.engine.expire(TIMERS);
+        if !more || self.now > self.expired + EXPIRE_AT_LEAST {
+            self.expired = self.now;
+            more |= self.engine.expire(TIMERS);
+        }
         self.flush();
         self.left_over = more;
         self.draining = self.engine.has_events();
@@ -256,10 +262,13 @@ impl Driver {
         self.flush();
     }
 
-    pub fn before_answer(&mut self) {
+    /// What it returns is to take effect before the loop thread says something.
+    #[must_use]
+    pub fn before_answer(&mut self) -> Vec<Submission> {
         if !self.draining {
             self.tick();
         }
+        self.mailbox.drain(..).collect()
     }
 
     pub fn after_answer(&mut self) {
@@ -340,6 +349,7 @@ impl Driver {
         } else if dead && self.engine.connection(connection).is_some() {
             self.forget(connection);
         }
+        self.engine.schedule(connection);
     }
 
     fn read(&mut self, connection: u32) {

@@ -8,91 +8,18 @@ use std::fs::File;
 use std::sync::Arc;
 
 use crate::engine::answer::{Answer, Body};
-use crate::engine::event::{End, Event, What};
+use crate::engine::event::{Event, What};
 use crate::engine::head;
 use crate::engine::id::Id;
 use crate::engine::lease::{Leases, Settle, Settled};
 use crate::engine::mailbox::Submission;
-use crate::engine::output::Lent;
 use crate::engine::{Engine, Error};
 use crate::http1::response::Seen;
 
 use super::driver::Driver;
+use super::record::{Giving, Loan, Record, Said, Step};
 use super::rng::{pattern, Rng};
 use super::script::{tunnel_bytes, Ask};
-
-/// What the engine was told of one request, in order.
-#[derive(Debug, Clone)]
-pub enum Said {
-    Inform { status: u16, lines: String },
-    Whole { status: u16, close: bool, length: Option<u64>, lines: String, body: Vec<u8> },
-    Begin { status: u16, close: bool, length: Option<u64>, lines: String, first: Vec<u8> },
-    Write(Vec<u8>),
-    End { trailers: String },
-    Abort,
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Inform(u16),
-    Whole(Giving),
-    Begin { length: Option<u64>, first: usize },
-    Write(usize),
-    Ask,
-    End { trailers: bool },
-    Abort,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Giving {
-    Copy,
-    Owned,
-    Lent,
-    File,
-}
-
-/// One request in the host's hands.
-#[derive(Debug)]
-pub struct Record {
-    id: Id,
-    pub client: usize,
-    pub n: usize,
-    steps: VecDeque<Step>,
-    due: u64,
-    pub threaded: bool,
-    status: u16,
-    close: bool,
-    length: Option<u64>,
-    /// Said by a thread and not heard yet, each with what it is to be recorded as.
-    outbox: VecDeque<(u64, Submission, Option<Said>)>,
-    in_mailbox: VecDeque<Option<Said>>,
-    pub told: Vec<(Said, [u8; 29])>,
-    key: u64,
-    written: usize,
-    pub upgrade: bool,
-    pub tunnel: bool,
-    body_follows: bool,
-    got: Vec<u8>,
-    body_over: bool,
-    half_closed: bool,
-    unacked: u64,
-    acks: Vec<(u64, u64)>,
-    again: bool,
-    settled: bool,
-    pub aborted: Option<End>,
-    pub done: Option<(End, u64)>,
-    loan: Option<(u64, Arc<Vec<u8>>)>,
-    user: u64,
-}
-
-#[derive(Debug)]
-struct Loan(Arc<Vec<u8>>);
-
-impl Lent for Loan {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 #[derive(Debug)]
 pub struct Host {
@@ -185,6 +112,9 @@ impl Host {
                 let delay = if rng.chance(60) || self.hurry { 0 } else { rng.below(300) };
                 record.acks.push((driver.now + delay, data.len() as u64));
                 record.body_over = !more;
+                if !more && matches!(record.steps.front(), Some(Step::WaitForBody)) {
+                    record.due = driver.now;
+                }
                 let ask = &asks(record.client)[record.n];
                 let whole = if record.tunnel {
                     pattern(tunnel_bytes(record.client), record.got.len())
@@ -396,10 +326,17 @@ impl Host {
             record.outbox.push_back((before.max(driver.now + delay), submission, said));
             return;
         }
-        driver.before_answer();
-        record.in_mailbox.push_back(said);
+        self.speak(driver);
+        self.records[at].in_mailbox.push_back(said);
         self.heard(&mut driver.engine, submission);
         driver.after_answer();
+    }
+
+    /// The loop thread is about to say something: what threads said before takes effect before.
+    pub fn speak(&mut self, driver: &mut Driver) {
+        for submission in driver.before_answer() {
+            self.heard(&mut driver.engine, submission);
+        }
     }
 
     /// A submission takes effect.
@@ -449,6 +386,11 @@ impl Host {
         // A peer may be gone without the host having seen ABORTED yet.
         let may_be_gone = told_gone || driver.engine.has_events();
         match step {
+            Step::WaitForBody if !record.body_over => {
+                record.steps.push_front(step);
+                record.due = FOREVER;
+            }
+            Step::WaitForBody => {}
             Step::Inform(status) => match self.leases.inform(id).map(drop) {
                 Ok(_) => {
                     let lines = format!("Link: </{}>\r\n", record.n);
@@ -577,7 +519,8 @@ impl Host {
         let length = (status == 304 && rng.chance(50)).then_some(77);
         let (seen, content_type) = (Seen::default(), None);
         if matches!(giving, Giving::Copy) && !record.threaded {
-            driver.before_answer();
+            self.speak(driver);
+            let record = &mut self.records[at];
             let said = Said::Whole { status, close, length, lines: lines.clone(), body: bytes.clone() };
             record.told.push((said, driver.engine.date));
             self.held -= 1;
@@ -620,57 +563,6 @@ impl Host {
             assert!(record.outbox.is_empty() && record.in_mailbox.is_empty(), "{name}");
             assert_eq!(record.done.is_some(), wants_done, "{name}: DONE");
         }
-    }
-}
-
-impl Record {
-    /// How it will be answered.
-    fn plan(&mut self, rng: &mut Rng) {
-        for _ in 0..2 {
-            if rng.chance(8) {
-                self.steps.push_back(Step::Inform(rng.pick(&[100, 102, 103])));
-            }
-        }
-        if rng.chance(5) {
-            self.steps.push_back(Step::Ask);
-        }
-        if self.upgrade && rng.chance(60) {
-            self.tunnel = true;
-            self.close = false;
-            self.steps.push_back(Step::Begin { length: None, first: 0 });
-            for _ in 0..rng.below(4) {
-                self.steps.push_back(Step::Write(rng.size().max(1)));
-            }
-            self.steps.push_back(Step::End { trailers: false });
-            return;
-        }
-        match rng.below(20) {
-            0 => self.steps.push_back(Step::Abort),
-            1..=6 => {
-                if self.status == 304 {
-                    self.status = 200;
-                }
-                let pieces: Vec<usize> = (0..rng.below(5)).map(|_| rng.size().max(1)).collect();
-                let first = if rng.chance(30) { rng.size() } else { 0 };
-                let total = first + pieces.iter().sum::<usize>();
-                let length = rng.chance(40).then_some(total as u64 + u64::from(rng.chance(4)));
-                self.steps.push_back(Step::Begin { length, first });
-                self.steps.extend(pieces.into_iter().map(Step::Write));
-                let end = if rng.chance(4) { Step::Abort } else { Step::End { trailers: rng.chance(20) } };
-                self.steps.push_back(end);
-            }
-            _ => self.steps.push_back(Step::Whole(match rng.below(8) {
-                0..=3 => Giving::Copy,
-                4 => Giving::Owned,
-                5 => Giving::File,
-                _ => Giving::Lent,
-            })),
-        }
-    }
-
-    fn piece(&mut self, len: usize) -> Vec<u8> {
-        self.written += len;
-        pattern(self.key + self.written as u64, len)
     }
 }
 

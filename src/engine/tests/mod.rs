@@ -6,6 +6,7 @@ mod client;
 mod driver;
 mod host;
 mod oracle;
+mod record;
 mod rng;
 mod script;
 mod split;
@@ -62,6 +63,9 @@ fn settings(rng: &mut Rng, wild: bool, scratch: usize) -> Settings {
         settings.max_memory = rng.pick(&[2000, 20_000, 256 << 20]);
     } else {
         const LONG: u64 = 1_000_000_000;
+        if settings.max_memory < 1 << 20 {
+            settings.buffer_body = settings.buffer_body.min(300); // gathered bodies alone could use it up
+        }
         (settings.head_timeout, settings.body_timeout) = (LONG, LONG);
         (settings.idle_timeout, settings.write_timeout) = (LONG, LONG);
     }
@@ -182,7 +186,7 @@ impl Simulation {
             let client = self.rng.below(self.clients.len() as u64) as usize;
             if let Some(connection) = self.driver.connection_of(self.clients[client].pipe) {
                 self.clients[client].rude = true;
-                self.driver.before_answer();
+                self.host.speak(&mut self.driver);
                 self.driver.engine.cut(connection, event::End::Host);
                 self.driver.after_answer();
             }
@@ -217,6 +221,10 @@ impl Simulation {
                 client.expect("a client that connected").asks.clone()
             };
             self.host.event(event, &mut self.driver, &mut self.rng, &asks);
+            if !self.host.hurry && self.rng.below(100) == 0 {
+                let n = self.rng.pick(&[0, 1, 2, 1000]);
+                self.set_max_held(n); // while requests are queued for it
+            }
             if self.rng.chance(50) {
                 self.host.step(&mut self.driver, &mut self.rng);
             }
@@ -234,6 +242,8 @@ impl Simulation {
         assert_eq!(counters.held, self.host.held, "held");
         assert!(counters.memory < 1 << 40 && counters.queued_bytes < 1 << 40, "an account went below zero");
         assert!(engine.connections() as u64 <= engine.settings.max_connections);
+        let wanted = engine.events.has_parked() && counters.held < engine.settings.max_held;
+        assert!(!wanted || self.driver.readable(), "requests wait, the host would take them, and the fd is silent");
     }
 
     fn check_end(&self) {

@@ -6,10 +6,11 @@ use crate::http1::response::reason;
 
 use super::client::{find, Client};
 use super::driver::{Driver, Ended};
-use super::host::{Host, Record, Said};
+use super::host::Host;
+use super::record::{Record, Said};
 use super::script::Ask;
 
-/// What is known of the way the server ended an answer's connection.
+/// Whether the connection goes on after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum After {
     Goes,
@@ -121,7 +122,7 @@ fn piece(out: &mut Vec<u8>, data: &[u8], chunked: bool, bodiless: bool, left: &m
 
 const FAULTS: [u16; 9] = [400, 408, 413, 414, 417, 431, 501, 503, 505];
 
-/// Judges everything that a client got; returns how many final answers that were, and whether the last one said so.
+/// Judges everything that a client got: nothing else, and where `calm`, nothing less.
 pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
     let got = &client.got[..];
     let fail = |at: usize, n: usize, why: &str| -> ! {
