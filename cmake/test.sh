@@ -44,6 +44,9 @@ step "install into a staging prefix"
 rm -rf "$stage"
 cmake --install "$build" --strip > "$build/install.log" || { cat "$build/install.log"; exit 1; }
 
+step "the programs in the documents"
+sh docs/check-readme.sh "$stage"
+
 step "C tests on the installed package"
 sh c-tests/run.sh "$stage" "$PWD/$build/c-tests"
 

@@ -19,8 +19,11 @@ const GONE: u64 = 1 << 42;
 const BEGINNING: u64 = 1 << 43;
 const BEGUN: u64 = 1 << 44;
 const LENGTH: u64 = 1 << 45;
-const WAITING: u64 = 1 << 46;
 const UPGRADE: u64 = 1 << 47;
+
+/// In [`Lease::queued`]: somebody was told to come again, and is promised to hear of room. It lies in one word with the
+/// number it depends on, so no promise is lost, and none is kept that was not made.
+const WAITING: u64 = 1 << 63;
 
 const FIRST_CHUNK: u32 = 64;
 const CHUNKS: usize = 17;
@@ -29,7 +32,7 @@ const CHUNKS: usize = 17;
 struct Lease {
     state: AtomicU64,
     user: AtomicU64,
-    /// Bytes of body accepted from the host and not yet handed to the kernel.
+    /// Bytes of body accepted from the host and not yet handed to the kernel; and [`WAITING`].
     queued: AtomicU64,
     /// Bytes still to come when the answer was begun with a length.
     left: AtomicU64,
@@ -149,12 +152,17 @@ impl Leases {
     /// `n` accepted bytes left for the kernel. True: the host waits for room and there is room now; asked once.
     pub(super) fn drained(&self, slot: u32, n: u64, low_water: u64) -> bool {
         let Some(lease) = self.at(slot) else { return false };
-        let before = lease.queued.fetch_sub(n, SeqCst);
-        debug_assert!(before >= n);
-        let now = before - n;
-        (now == 0 || now < low_water)
-            && lease.state.load(SeqCst) & WAITING != 0
-            && lease.state.fetch_and(!WAITING, SeqCst) & (WAITING | SETTLED) == WAITING
+        let mut word = lease.queued.load(Acquire);
+        loop {
+            debug_assert!(word & !WAITING >= n);
+            let now = (word & !WAITING).saturating_sub(n);
+            let due = word & WAITING != 0 && (now == 0 || now < low_water);
+            let next = if due { now } else { now | word & WAITING };
+            match lease.queued.compare_exchange_weak(word, next, AcqRel, Acquire) {
+                Ok(_) => return due && lease.state.load(Acquire) & SETTLED == 0,
+                Err(other) => word = other,
+            }
+        }
     }
 
     // ---- any thread's side ----
@@ -238,14 +246,11 @@ impl Leases {
         if n > 0 && state & BEGUN == 0 {
             return Err(Error::State);
         }
-        if lease.queued.load(SeqCst) >= self.high_water {
-            let promised = lease.state.fetch_or(WAITING, SeqCst) & WAITING != 0;
-            // The loop may have drained between the two: then either it saw the flag, or this takes it back. A promise
-            // that was made before, to whomever, is kept.
-            if lease.queued.load(SeqCst) >= self.high_water
-                || !promised && lease.state.fetch_and(!WAITING, SeqCst) & WAITING == 0
-            {
-                return Err(Error::Again);
+        let mut word = lease.queued.load(Acquire);
+        while word & !WAITING >= self.high_water {
+            match lease.queued.compare_exchange_weak(word, word | WAITING, AcqRel, Acquire) {
+                Ok(_) => return Err(Error::Again),
+                Err(other) => word = other,
             }
         }
         if n > 0 && state & LENGTH != 0 {
@@ -391,6 +396,88 @@ mod tests {
         assert!(leases.drained(70, 60, 50));
         assert!(!leases.drained(70, 40, 50));
         drop(leases.reserve(id, 1).unwrap());
+    }
+
+    /// A begun answer with this much unsent; high water is 100, low water is to be 50.
+    fn begun_with(n: u64) -> (Leases, Id) {
+        let (leases, id) = one();
+        let pin = leases.begin(id, None, 0, false).unwrap();
+        leases.begun(&pin);
+        drop(pin);
+        drop(leases.reserve(id, n).unwrap());
+        (leases, id)
+    }
+
+    #[test]
+    fn a_promise_outlives_a_write_that_finds_room() {
+        let (leases, id) = begun_with(150);
+        assert_eq!(leases.reserve(id, 1).err(), Some(Error::Again));
+        assert!(!leases.drained(70, 70, 50), "below high water, not below low water");
+        drop(leases.reserve(id, 1).unwrap());
+        assert!(leases.drained(70, 40, 50));
+        drop(leases.reserve(id, 1).unwrap());
+        assert!(!leases.drained(70, 42, 50), "kept once");
+    }
+
+    /// Two threads ask while the loop thread sends: who was told to come again hears of room, and nobody else does.
+    #[test]
+    fn promises_are_kept_whoever_writes_in_between() {
+        use std::sync::atomic::AtomicUsize;
+        const ROUNDS: usize = 20_000;
+        struct Round {
+            leases: Leases,
+            id: Id,
+            agains: AtomicUsize,
+        }
+        // Each step is as many arrivals as there are threads: a barrier that spins, or the threads would hardly meet.
+        let arrived = AtomicUsize::new(0);
+        let meet = |step: &mut usize| {
+            *step += 3;
+            arrived.fetch_add(1, SeqCst);
+            while arrived.load(SeqCst) < *step {
+                std::thread::yield_now();
+            }
+        };
+        let rounds: Vec<Round> = (0..ROUNDS)
+            .map(|_| {
+                let leases = Leases::new(3, 100);
+                leases.open(0, 5, false);
+                Round { leases, id: Id::new(3, Kind::Request, 0, 5), agains: AtomicUsize::new(0) }
+            })
+            .collect();
+        let ask = |round: &Round| {
+            while round.leases.reserve(round.id, 0).is_err() {
+                round.agains.fetch_add(1, SeqCst);
+                std::hint::spin_loop();
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut step = 0;
+                    for round in &rounds {
+                        meet(&mut step);
+                        ask(round);
+                        meet(&mut step);
+                    }
+                });
+            }
+            let mut step = 0;
+            for (i, round) in rounds.iter().enumerate() {
+                let leases = &round.leases;
+                leases.begun(&leases.begin(round.id, None, 0, false).unwrap());
+                drop(leases.reserve(round.id, 150).unwrap());
+                let promised = i % 2 == 0 && leases.reserve(round.id, 1).is_err();
+                meet(&mut step);
+                for _ in 0..i % 64 {
+                    std::hint::spin_loop();
+                }
+                assert!(!leases.drained(0, 70, 50), "below high water, not below low water");
+                meet(&mut step);
+                let told = leases.drained(0, 80, 50);
+                assert_eq!(told, promised || round.agains.load(SeqCst) > 0, "round {i}");
+            }
+        });
     }
 
     #[test]

@@ -337,11 +337,9 @@ impl Engine {
             self.events.push_for(exchange.id, user, What::Done { code: end, len });
         }
         self.exchanges.clear(slot);
-        if delivered {
-            if !self.leases.close(slot) {
-                self.limbo.push(slot);
-                return;
-            }
+        if delivered && !self.leases.close(slot) {
+            self.limbo.push(slot);
+            return;
         }
         self.exchanges.reuse(slot);
     }

@@ -30,6 +30,8 @@ struct Simulation {
     coming: Vec<(u64, usize)>,
     /// Time-outs, resets and drains may end what should have gone on.
     wild: bool,
+    /// The host drains, and waits for what is under way.
+    drains: bool,
     seed: u64,
     /// Rounds with the fd readable and nothing done.
     idle_rounds: u32,
@@ -86,7 +88,8 @@ impl Simulation {
         let driver = Driver::new(settings, scratch, write_turn, 5000);
         let host = Host::new(driver.engine.leases().clone(), max_held, trace);
         let coming = (0..rng.range(5, 30) as usize).map(|client| (5000 + rng.below(2000), client)).collect();
-        Simulation { rng, driver, host, clients: Vec::new(), coming, wild, seed, idle_rounds: 0 }
+        let drains = !wild && rng.chance(15);
+        Simulation { drains, rng, driver, host, clients: Vec::new(), coming, wild, seed, idle_rounds: 0 }
     }
 
     fn run(mut self) {
@@ -177,8 +180,9 @@ impl Simulation {
             let n = self.rng.pick(&[0, 1, 5, 100]);
             self.set_max_held(n);
         }
-        if self.wild && self.rng.below(3000) == 0 {
-            let grace = self.rng.below(3000);
+        let drains = self.drains && self.rng.below(200) == 0 && !self.driver.engine.is_draining();
+        if drains || self.wild && self.rng.below(3000) == 0 {
+            let grace = if self.wild { self.rng.below(3000) } else { 1_000_000_000 };
             self.driver.drain(grace);
             self.coming.clear();
         }
@@ -267,7 +271,7 @@ impl Simulation {
         }
         assert_eq!(counters.requests as usize, self.host.records.len());
         for client in &self.clients {
-            oracle::judge(client, &self.host, &self.driver, !self.wild);
+            oracle::judge(client, &self.host, &self.driver, !self.wild && !self.host.drained);
         }
     }
 }
