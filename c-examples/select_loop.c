@@ -239,8 +239,8 @@ static void print_what_to_try(const char *at) {
          "asynchrony: six requests on six connections, the last one sent is answered first\n"
          "  for n in 1 2 3 4 5 6; do curl -s \"http://%s/work?n=$n&ms=$((1500 - 200 * n))\" & done; wait\n"
          "pipelining: two requests of a second each on one connection take one second together\n"
-         "  time printf 'GET /work?n=1&ms=1000 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
-         "GET /work?n=2&ms=1000 HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' | nc %.*s %s\n"
+         "  time bash -c 'exec 3<>/dev/tcp/%.*s/%s; printf \"GET /work?n=1&ms=1000 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
+         "GET /work?n=2&ms=1000 HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n\" >&3; cat <&3'\n"
          "a client that leaves before its answer, and what the server holds then\n"
          "  curl -m 0.5 'http://%s/work?ms=3000'; curl http://%s/state\n",
          at, at, host, at, port != NULL ? port + 1 : "", at, at);

@@ -68,8 +68,8 @@ static void freed_under_senders(void) {
 #define LINES 400
 
 static host *h;
-static peer *clients[STREAMS];
-static encke_id ids[STREAMS];
+static peer *clients[STREAMS + 1];
+static encke_id ids[STREAMS + 1]; /* the last one is for the thread that takes the encke over */
 
 /* Becomes the loop thread, takes the requests of the clients and begins to answer: from here on sender calls only. */
 static void take_streams(void) {
@@ -78,7 +78,7 @@ static void take_streams(void) {
   r.status = 200;
   CHECK_OK(encke_move_here(h->e));
   size_t before = SEEN(h, REQUEST);
-  for (size_t k = 0; k < STREAMS; k++) {
+  for (size_t k = 0; k <= STREAMS; k++) {
     peer_send(clients[k], GET);
     UNTIL(SEEN(h, REQUEST) == before + k + 1);
     ids[k] = request_id(h, before + k);
@@ -119,7 +119,7 @@ static pthread_t start_streams(encke_sender *s, uint64_t *seed) {
 }
 
 /* What a client got is the beginning of its stream, whole lines or not. */
-static void check_stream(size_t k, size_t *at, const char *got, size_t n, int whole) {
+static void check_stream(size_t k, const char *got, size_t n, int whole) {
   char text[64];
   size_t taken = 0;
   int i = 0;
@@ -130,28 +130,26 @@ static void check_stream(size_t k, size_t *at, const char *got, size_t n, int wh
   }
   CHECK_EQ(taken, n);
   if (whole) CHECK_EQ(i, LINES);
-  *at += n;
 }
 
 static void freed_under_streams(void) {
   SECTION("freed while the loop thread writes to its clients");
   uint64_t seed = 7;
   for (int round = 0; round < 40; round++) {
-    size_t sum = 0;
     h = HOST_PLAIN();
     int port = host_listen(h);
-    for (size_t k = 0; k < STREAMS; k++) clients[k] = peer_tcp(port);
+    for (size_t k = 0; k <= STREAMS; k++) clients[k] = peer_tcp(port);
     encke_sender *s = encke_sender_ref(h->s);
     pthread_t thread = start_streams(s, &seed);
     encke_free(h->e);
     atomic_store(&freed, 1);
     CHECK(pthread_join(thread, NULL) == 0);
     host_forget(h);
-    for (size_t k = 0; k < STREAMS; k++) {
+    for (size_t k = 0; k <= STREAMS; k++) {
       UNTIL(clients[k]->eof);
       if (peer_finals(clients[k])) {
         response *r = peer_nth(clients[k], 0);
-        check_stream(k, &sum, r->body, r->len, !r->truncated);
+        check_stream(k, r->body, r->len, !r->truncated);
       }
       CHECK_RC(encke_write(s, ids[k], "x", 1), ENCKE_E_CLOSED);
       CHECK(over(encke_abort(s, ids[k])));
@@ -166,21 +164,26 @@ static void moved_under_streams(void) {
   uint64_t seed = 9;
   h = HOST_PLAIN();
   int port = host_listen(h);
-  for (size_t k = 0; k < STREAMS; k++) clients[k] = peer_tcp(port);
-  for (size_t round = 0; round < 60; round++) {
-    size_t sum = 0;
+  for (size_t k = 0; k <= STREAMS; k++) clients[k] = peer_tcp(port);
+  for (size_t round = 0; round < 100; round++) {
+    char text[64];
     pthread_t thread = start_streams(h->s, &seed);
     CHECK_OK(encke_move_here(h->e));
-    for (size_t k = 0; k < STREAMS; k++) {
+    for (int i = 0; i < LINES; i++) { /* at once, while the other thread may still be inside a call of its own */
+      int n = line(text, sizeof text, STREAMS, i);
+      CHECK_OK(encke_write(h->s, ids[STREAMS], text, (size_t)n));
+    }
+    CHECK_OK(encke_end(h->s, ids[STREAMS], NULL, 0));
+    for (size_t k = 0; k <= STREAMS; k++) {
       UNTIL(peer_finals(clients[k]) == round + 1);
       response *r = peer_nth(clients[k], round);
-      check_stream(k, &sum, r->body, r->len, 1);
+      check_stream(k, r->body, r->len, 1);
     }
     CHECK(pthread_join(thread, NULL) == 0);
     UNTIL(host_all_done(h));
     CHECK_EQ(atomic_load(&calls), STREAMS * LINES);
   }
-  for (size_t k = 0; k < STREAMS; k++) peer_close(clients[k]);
+  for (size_t k = 0; k <= STREAMS; k++) peer_close(clients[k]);
   host_close(h);
 }
 

@@ -278,7 +278,9 @@ typedef struct encke_head {
 #define ENCKE_OPT_MAX_HELD            16  /**< Live. Requests in the host's hands over all connections, default
                                                65,536; 0: pause, see F4. */
 #define ENCKE_OPT_BODY_WINDOW         17  /**< Bytes of one large body or tunnel with the host that it has not
-                                               acknowledged, default 256 KiB; never less than ENCKE_OPT_BUFFER_BODY. */
+                                               acknowledged, default 256 KiB. A chunked body that turns out larger
+                                               than ENCKE_OPT_BUFFER_BODY begins with what was collected of it,
+                                               whatever the window. */
 #define ENCKE_OPT_MAX_FIELDS          18  /**< Fields of a request, default 100: 431 beyond. */
 #define ENCKE_OPT_EXPECT              19  /**< 100-continue: 0 (default): it goes out when the drain that delivered
                                                the request ends without a settle; 1: only by encke_inform. Any final

@@ -43,8 +43,8 @@ pub const ENCKE_OPT_LOW_WATER: c_int = 14;
 pub const ENCKE_OPT_MAX_MEMORY: c_int = 15;
 /// Live. Requests in the host's hands over all connections, default 65,536; 0: pause, see F4.
 pub const ENCKE_OPT_MAX_HELD: c_int = 16;
-/// Bytes of one large body or tunnel with the host that it has not acknowledged, default 256 KiB; never less than
-/// ENCKE_OPT_BUFFER_BODY.
+/// Bytes of one large body or tunnel with the host that it has not acknowledged, default 256 KiB. A chunked
+/// body that turns out larger than ENCKE_OPT_BUFFER_BODY begins with what was collected of it, whatever the window.
 pub const ENCKE_OPT_BODY_WINDOW: c_int = 17;
 /// Fields of a request, default 100: 431 beyond.
 pub const ENCKE_OPT_MAX_FIELDS: c_int = 18;

@@ -117,9 +117,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn new(mut settings: Settings, tag: Tag, now: u64, unix: u64) -> Engine {
-        // A body that turns out too large to come whole is handed over as far as it was collected.
-        settings.body_window = settings.body_window.max(settings.buffer_body as u64 + 1);
+    pub fn new(settings: Settings, tag: Tag, now: u64, unix: u64) -> Engine {
         let leases = Arc::new(Leases::new(tag.number, settings.high_water));
         Engine {
             settings,

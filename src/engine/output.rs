@@ -370,6 +370,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_is_given_back_although_the_queue_is_never_empty() {
+        const QUEUED: u64 = 100 << 10;
+        let (mut out, mut spare, mut released) = (Output::default(), Vec::new(), Vec::new());
+        for _ in 0..100_000 {
+            out.push(&[b'x'; 100], &mut spare);
+            if out.len() > QUEUED {
+                out.advance(100, &mut released, &mut spare);
+            }
+            let held: usize = out
+                .segments
+                .iter()
+                .map(|segment| match segment {
+                    Segment::Copied(v) | Segment::Owned(v) => v.capacity(),
+                    _ => 0,
+                })
+                .sum();
+            assert!(held <= 4 * QUEUED as usize, "{held} bytes for {}", out.len());
+            assert!(spare.len() <= 1 + out.segments.len());
+        }
+    }
+
+    #[test]
     fn clear_gives_lent_buffers_back() {
         let (mut out, mut released) = (Output::default(), Vec::new());
         out.push_lent(Box::new(Loan(b"c")), Released { slot: 1, cookie: 5 });
