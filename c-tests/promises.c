@@ -50,7 +50,7 @@ static int body_over(encke_id id) {
 static void drained_full(int tunnel) {
   SECTION(tunnel ? "drained while the window of a tunnel is full" : "drained while the window of a body is full");
   char *data = pattern(upload, 2);
-  OPEN({ENCKE_OPT_BODY_WINDOW, window});
+  OPEN({ENCKE_OPT_BODY_WINDOW, window}, {ENCKE_OPT_BUFFER_BODY, 1000});
   peer *p = peer_tcp(port);
   encke_id id = next_request(p, tunnel ? "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
                                        : "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");

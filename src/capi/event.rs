@@ -123,6 +123,7 @@ impl Inner {
     }
 
     /// Fills in the host's struct, where it is: it is too large to be moved for nothing.
+    #[inline(always)]
     fn show(&mut self, event: Event, out: &mut encke_event) {
         let id = event.id;
         *out = encke_event::NOTHING;

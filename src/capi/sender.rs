@@ -39,7 +39,10 @@ pub unsafe extern "C" fn encke_get_sender(e: *mut encke) -> *mut encke_sender {
 pub unsafe extern "C" fn encke_sender_ref(sender: *mut encke_sender) -> *mut encke_sender {
     if !sender.is_null() {
         // SAFETY: the host holds a reference, or borrows the encke's.
-        unsafe { Arc::increment_strong_count(sender.cast_const()) };
+        unsafe {
+            Arc::increment_strong_count(sender.cast_const());
+            (*sender).referenced.store(true, SeqCst);
+        }
     }
     sender
 }
@@ -143,7 +146,17 @@ impl encke_sender {
     /// The loop thread's half, if this is the loop thread. While it is held, nobody frees the encke or moves it to
     /// another thread; it is never waited for here: a second one is simply not given.
     pub(super) fn on_loop(&self) -> Option<Inside<'_>> {
-        if !self.is_loop_thread() || self.inside.swap(true, SeqCst) {
+        if !self.is_loop_thread() {
+            return None;
+        }
+        if !self.referenced.load(Relaxed) {
+            // A borrowed sender is used on the loop thread for the encke's life only: nobody takes the encke away during
+            // a call, and the flag needs no lock.
+            if self.inside.load(Relaxed) {
+                return None;
+            }
+            self.inside.store(true, Relaxed);
+        } else if self.inside.swap(true, SeqCst) {
             return None;
         }
         let inside = Inside(self, self.inner.load(SeqCst));

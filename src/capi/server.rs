@@ -120,6 +120,7 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             thread: AtomicU64::new(this_thread()),
             forks: fork::generation(),
             poisoned: AtomicBool::new(false),
+            referenced: AtomicBool::new(false),
             inside: AtomicBool::new(false),
             inner: AtomicPtr::new(std::ptr::null_mut()),
             left: Default::default(),

@@ -121,6 +121,8 @@ pub struct encke_sender {
     /// The forks before this encke.
     pub(super) forks: u32,
     pub(super) poisoned: AtomicBool,
+    /// Somebody took a reference: the loop thread may be inside a call of a sender when another thread frees the encke.
+    pub(super) referenced: AtomicBool,
     /// The loop thread is inside a call of a sender; whoever takes the encke from it waits for the end of that.
     pub(super) inside: AtomicBool,
     /// For the loop thread alone; NULL once the encke is freed.

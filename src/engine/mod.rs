@@ -304,6 +304,7 @@ impl Engine {
     }
 
     /// The next event for the host.
+    #[inline(always)]
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             self.sort_events();

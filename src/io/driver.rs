@@ -227,6 +227,7 @@ impl Driver {
     }
 
     /// The next event. `None`: there is none, and the answers given so far are written.
+    #[inline(always)]
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.engine.next_event() {
