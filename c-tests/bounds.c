@@ -1,6 +1,6 @@
 /*
- * bounds.c - what one peer, or one host that answers as it should, can make the library keep. The rule: memory is bounded by the
- * settings and told by the stats; what is beyond stays in the kernel, and nothing is lost when it goes on.
+ * bounds.c - what one peer, or a host that answers as it should, can make the library keep. The rule: memory is bounded by
+ * the settings and told by the stats; what is beyond stays in the kernel, and nothing is lost when it goes on.
  */
 #include "check.h"
 
@@ -34,7 +34,7 @@ static size_t resident(void) { /* bytes; 0: not told here */
   return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* ---- a stream ---------------------------------------------------------------------------------------------------------------- */
+/* ---- a stream --------------------------------------------------------------------------------------------------------- */
 
 static void endless_stream(void) {
   SECTION("a stream of small writes whose queue is never quite empty");
@@ -81,7 +81,7 @@ static void endless_stream(void) {
   free(scratch);
 }
 
-/* ---- a pipeline ---------------------------------------------------------------------------------------------------------------- */
+/* ---- a pipeline ------------------------------------------------------------------------------------------------------- */
 
 static char *body;
 static size_t body_len;
@@ -119,7 +119,7 @@ static void piled_up(const char *section, uint64_t pipeline, uint64_t high, size
   free(body);
 }
 
-/* ---- bodies ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- bodies ----------------------------------------------------------------------------------------------------------- */
 
 #define UPLOADS 16
 

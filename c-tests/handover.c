@@ -18,7 +18,7 @@ static void spin_a_while(uint64_t *seed) {
 
 static int over(int rc) { return rc == ENCKE_E_CLOSED || rc == ENCKE_E_GONE; }
 
-/* ---- freed by another thread --------------------------------------------------------------------------------------------- */
+/* ---- freed by another thread ------------------------------------------------------------------------------------------ */
 
 #define FREES 300
 
@@ -62,7 +62,7 @@ static void freed_under_senders(void) {
   }
 }
 
-/* ---- freed and moved in the middle of streams ------------------------------------------------------------------------------- */
+/* ---- freed and moved in the middle of streams ------------------------------------------------------------------------- */
 
 #define STREAMS 4
 #define LINES 400
@@ -164,10 +164,11 @@ static void moved_under_streams(void) {
   uint64_t seed = 9;
   h = HOST_PLAIN();
   int port = host_listen(h);
+  encke_sender *s = encke_sender_ref(h->s); /* borrowed is for the loop thread alone */
   for (size_t k = 0; k <= STREAMS; k++) clients[k] = peer_tcp(port);
   for (size_t round = 0; round < 100; round++) {
     char text[64];
-    pthread_t thread = start_streams(h->s, &seed);
+    pthread_t thread = start_streams(s, &seed);
     CHECK_OK(encke_move_here(h->e));
     for (int i = 0; i < LINES; i++) { /* at once, while the other thread may still be inside a call of its own */
       int n = line(text, sizeof text, STREAMS, i);
@@ -184,6 +185,7 @@ static void moved_under_streams(void) {
     CHECK_EQ(atomic_load(&calls), STREAMS * LINES);
   }
   for (size_t k = 0; k <= STREAMS; k++) peer_close(clients[k]);
+  encke_sender_unref(s);
   host_close(h);
 }
 

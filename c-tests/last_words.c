@@ -1,6 +1,6 @@
 /*
- * last_words.c - the end of a request as its events tell it. The rule: after ABORTED only RELEASED and DONE come (L5), a tunnel's
- * last BODY always comes, and DONE counts the body bytes that were sent.
+ * last_words.c - the end of a request as its events tell it. The rule: after ABORTED only RELEASED and DONE come (L5), a
+ * tunnel's last BODY always comes, and DONE counts the body bytes that were sent.
  */
 #include "check.h"
 

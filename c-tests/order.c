@@ -145,7 +145,7 @@ static void inside_a_drain(void) {
   peer_close(p);
 }
 
-/* ---- more than one run hears ------------------------------------------------------------------------------------------- */
+/* ---- more than one run hears ------------------------------------------------------------------------------------------ */
 
 #define LINES 5000
 
@@ -177,7 +177,7 @@ static void many_before_the_end(void) {
   free(want);
 }
 
-/* ---- any order ----------------------------------------------------------------------------------------------------------- */
+/* ---- any order -------------------------------------------------------------------------------------------------------- */
 
 static void any_order(void) {
   SECTION("three streams of one connection, written in any turn by any of two threads");

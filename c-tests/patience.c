@@ -1,6 +1,6 @@
 /*
- * patience.c - whose wait it is. The rule: a time-out of the peer does not run while the peer waits for the host or for the library (F5),
- * one request's time-out is not another's, and a peer that was not read hears why.
+ * patience.c - whose wait it is. The rule: a time-out of the peer does not run while the peer waits for the host or for the
+ * library (F5), one request's time-out is not another's, and a peer that was not read hears why.
  */
 #include "check.h"
 

@@ -1,6 +1,6 @@
 /*
- * promises.c - what waits goes on. The rule: whatever pauses for the host's sake (a window, MAX_HELD, the queue of a listener) goes on by
- * itself once the host has done its part, and the fd says so (F1, F4, F5).
+ * promises.c - what waits goes on. The rule: whatever pauses for the host's sake (a window, MAX_HELD, the queue of a
+ * listener) goes on by itself once the host has done its part, and the fd says so (F1, F4, F5).
  */
 #include "check.h"
 
@@ -27,7 +27,7 @@ static encke_id next_request(peer *p, const char *text) {
   return request_id(h, before);
 }
 
-/* ---- encke_drain while a window is full -------------------------------------------------------------------------------------- */
+/* ---- encke_drain while a window is full ------------------------------------------------------------------------------- */
 
 enum { window = 64 << 10, upload = 1000000 };
 
@@ -97,7 +97,7 @@ static void drained_full(int tunnel) {
   free(data);
 }
 
-/* ---- MAX_HELD lowered while requests are queued -------------------------------------------------------------------------------- */
+/* ---- MAX_HELD lowered while requests are queued ----------------------------------------------------------------------- */
 
 static void *reply_from_thread(void *id) {
   CHECK_OK(encke_reply(h->s, *(encke_id *)id, 200, "text/plain", "x", 1));
@@ -148,7 +148,7 @@ static void parked_requests(int by_thread) {
   host_close(h);
 }
 
-/* ---- the queue of a listener ------------------------------------------------------------------------------------------------------ */
+/* ---- the queue of a listener ------------------------------------------------------------------------------------------ */
 
 enum { crowd = 200 };
 

@@ -82,7 +82,7 @@ fi
 # looked at, what the tests' threads do is.
 if works cc -fsanitize=thread; then
   configure_and_build thread -DENCKE_TEST_KINDS=shared -DENCKE_TEST_SANITIZE=thread \
-    "-DENCKE_TEST_ONLY=sender_threads;sender_free;threads_stress" &&
+    "-DENCKE_TEST_ONLY=sender_threads;sender_free;threads_stress;order;handover" &&
     ENCKE_TEST_DEADLINE=30 TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1 run_tests thread $same_addresses
 else
   echo "thread: no ThreadSanitizer here"
@@ -90,7 +90,7 @@ fi
 
 if command -v valgrind > /dev/null && [ -x "$work/gcc/t_leases_shared" ]; then
   good=0 bad=0
-  for name in leases sender_free http10 param token drain config expect random; do
+  for name in leases sender_free handover order http10 param token drain config expect random; do
     if ENCKE_TEST_DEADLINE=50 ENCKE_TEST_CLIENTS=300 timeout 120 valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
       "$work/gcc/t_${name}_shared" > "$work/valgrind_$name.log" 2>&1; then
       good=$((good + 1))

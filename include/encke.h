@@ -26,7 +26,8 @@
  *       elsewhere return ENCKE_E_THREAD and do nothing.
  *   T2  encke_move_here and encke_free may be called from any thread, but only while no other thread is inside a call that
  *       takes this encke; the host orders the two threads (join, mutex). Ids, heads, senders and the fd stay valid across
- *       encke_move_here.
+ *       encke_move_here. A thread that may be inside a sender call meanwhile holds a reference (encke_sender_ref), the loop
+ *       thread of before included: a borrowed sender is for the loop thread alone.
  *   T3  A sender call never waits for the loop, a socket or a file. Calls of one thread on one id take effect in the order
  *       made. "OK" means accepted, not sent: what became of it is told by ENCKE_EV_DONE.
  *   T4  encke_wake is async-signal-safe (and keeps errno); nothing else is. encke_wait returns early on a signal or a wake.
