@@ -69,6 +69,9 @@ pub struct Driver {
     fd_shown: bool,
     work: bool,
     timer: Option<u64>,
+    /// Seconds since 1970, and until when they are taken for true.
+    wall: u64,
+    wall_until: u64,
     /// When deadlines were last looked at.
     expired: u64,
 }
@@ -101,6 +104,8 @@ impl Driver {
             fd_shown: false,
             work: false,
             timer: None,
+            wall: 0,
+            wall_until: 0,
             expired: 0,
         })
     }
@@ -194,7 +199,13 @@ impl Driver {
     // ---- running ---------------------------------------------------------------------------------------------------------
 
     pub(super) fn tick(&mut self) {
-        self.engine.set_now(clock::monotonic(), clock::unix());
+        let now = clock::monotonic();
+        // The wall's seconds are for the Date field: a twentieth of one is exact enough.
+        if now >= self.wall_until {
+            self.wall = clock::unix();
+            self.wall_until = now + 50;
+        }
+        self.engine.set_now(now, self.wall);
     }
 
     /// Does what is ready, at most `budget` socket operations (0: the default). True: calling again would do more.

@@ -35,8 +35,9 @@ impl Driver {
         } else if dead && self.engine.connection(connection).is_some() {
             // It is not read now, and what it waits for cannot reach it any more.
             self.lose(connection);
+        } else {
+            self.engine.schedule(connection);
         }
-        self.engine.schedule(connection);
         self.tell_wants(connection);
     }
 
@@ -60,7 +61,10 @@ impl Driver {
                     self.engine.make_ready(connection);
                 }
             }
-            Err(Errno::AGAIN) => socket.readable = false,
+            Err(Errno::AGAIN) => {
+                socket.readable = false;
+                self.engine.schedule(connection);
+            }
             Err(_) => self.lose(connection),
         }
     }
