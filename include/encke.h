@@ -256,8 +256,8 @@ typedef struct encke_head {
                                                wanted; default none. */
 #define ENCKE_OPT_MAX_CONNECTIONS      3  /**< Live. Connections at a time, default 100,000; beyond, nothing is
                                                accepted until one ends. */
-#define ENCKE_OPT_MAX_PIPELINE         4  /**< Requests of one connection in the host's hands at a time, default
-                                               128; beyond, the connection is not read. */
+#define ENCKE_OPT_MAX_PIPELINE         4  /**< Requests of one connection in the host's hands, or answered behind
+                                               one that is, default 128; beyond, the connection is not read. */
 #define ENCKE_OPT_MAX_HEAD             5  /**< Bytes of request line and fields, default 32 KiB: 431 or 414 beyond. */
 #define ENCKE_OPT_MAX_BODY             6  /**< Bytes of a body, default 64 MiB: 413 beyond. */
 #define ENCKE_OPT_BUFFER_BODY          7  /**< Bytes, default 64 KiB: a body up to this size arrives whole inside

@@ -15,7 +15,8 @@ pub const ENCKE_OPT_WATCH: c_int = 1;
 pub const ENCKE_OPT_EVENTS: c_int = 2;
 /// Live. Connections at a time, default 100,000; beyond, nothing is accepted until one ends.
 pub const ENCKE_OPT_MAX_CONNECTIONS: c_int = 3;
-/// Requests of one connection in the host's hands at a time, default 128; beyond, the connection is not read.
+/// Requests of one connection in the host's hands, or answered behind one that is, default 128; beyond, the connection is
+/// not read.
 pub const ENCKE_OPT_MAX_PIPELINE: c_int = 4;
 /// Bytes of request line and fields, default 32 KiB: 431 or 414 beyond.
 pub const ENCKE_OPT_MAX_HEAD: c_int = 5;
