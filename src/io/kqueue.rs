@@ -12,6 +12,12 @@ use super::poller::{Readiness, Token};
 
 const BATCH: usize = 256;
 
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
 pub struct Queue {
     queue: OwnedFd,
     /// The reading end always has a byte; watched or not.
