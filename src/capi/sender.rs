@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::guard::{any_thread, guard_value, on_loop};
 use super::held::Held;
-use super::input;
 use super::response::{Checked, Source};
 use super::server::{encke, Inner};
 use super::types::{encke_id, encke_sender};
@@ -116,7 +115,8 @@ impl std::ops::Deref for Inside<'_> {
     type Target = Inner;
     fn deref(&self) -> &Inner {
         // SAFETY: `inside` is up and was down before, so no other reference exists on this thread (there are no
-        // callbacks), other threads have none, and encke_free waits for the flag.
+        // callbacks); other threads have none; and who takes the encke away waits for the flag, or cannot meet a call
+        // here because nobody took a reference (T2).
         unsafe { &*self.1 }
     }
 }
@@ -314,32 +314,29 @@ impl encke_sender {
 
     pub(super) fn write(&self, id: Id, data: &[u8]) -> Result<(), Error> {
         self.open()?;
+        let on_loop = self.on_loop();
+        let direct = on_loop.is_some() && data.len() <= COPY_LIMIT;
+        // The memory first: once the lease has counted the bytes, nothing can fail any more.
+        let mut copy = Vec::new();
+        if !direct {
+            copy.try_reserve_exact(data.len()).map_err(|_| Error::NoMemory)?;
+        }
         let pin = self.leases.reserve(id, data.len() as u64)?;
         if data.is_empty() {
             return Ok(());
         }
-        let on_loop = self.on_loop();
-        let body = if on_loop.is_some() && data.len() <= COPY_LIMIT {
-            Body::Copy(data)
-        } else {
-            match input::copy(data) {
-                Ok(copy) => Body::Owned(copy),
-                Err(error) => {
-                    self.leases.unreserve(&pin, data.len() as u64);
-                    return Err(error);
-                }
-            }
-        };
-        match (on_loop, body) {
-            (Some(mut inner), body) => {
+        if !direct {
+            copy.extend_from_slice(data);
+        }
+        match on_loop {
+            Some(mut inner) => {
                 inner.driver.before_answer();
-                inner.driver.engine.write(id, body);
+                inner.driver.engine.write(id, if direct { Body::Copy(data) } else { Body::Owned(copy) });
                 drop(pin);
                 inner.driver.after_answer();
                 Ok(())
             }
-            (None, Body::Owned(data)) => self.pass(Submission::Write { id, data }).map_err(take_back),
-            (None, _) => Ok(()),
+            None => self.pass(Submission::Write { id, data: copy }).map_err(take_back),
         }
     }
 }

@@ -263,14 +263,6 @@ impl Leases {
         Ok(pin)
     }
 
-    /// What was reserved is not written after all.
-    pub fn unreserve(&self, pin: &Pin<'_>, n: u64) {
-        pin.0.queued.fetch_sub(n, SeqCst);
-        if pin.0.state.load(Acquire) & LENGTH != 0 {
-            pin.0.left.fetch_add(n, AcqRel);
-        }
-    }
-
     /// An informational answer: before begin.
     pub fn inform(&self, id: Id) -> Result<Pin<'_>, Error> {
         let pin = self.pin_present(id)?;

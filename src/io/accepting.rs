@@ -62,9 +62,8 @@ impl Driver {
         }
         if listening {
             let _ = sockopt::set_tcp_nodelay(&fd, true);
-            let Some(slot) = self.listeners.insert(Listener::adopt(fd)) else {
-                unreachable!("listener slots outnumber fds")
-            };
+            let Some(slot) = self.listeners.reserve() else { return Err((fd, Error::NoMemory)) };
+            self.listeners.fill(slot, || Listener::adopt(fd));
             let (token, id) = (Token::Listener(slot), self.listener_id(slot));
             let added = match self.listeners.at(slot) {
                 Some(listener) => self.poller.add_listener(listener.fd.as_fd(), token),
