@@ -12,21 +12,41 @@ use super::types::encke_sender;
 use crate::engine::Error;
 use crate::io::fork;
 
-thread_local! {
-    static NUMBER: Cell<u64> = const { Cell::new(0) };
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
+/// What is kept of each thread, in one place: a shared library finds it by a call.
+struct Thread {
+    /// A number that no other thread of the process ever has.
+    number: Cell<u64>,
+    guarded: Cell<bool>,
 }
 
-/// A number of this thread that no other thread of the process ever has.
+thread_local! {
+    static THREAD: Thread = const { Thread { number: Cell::new(0), guarded: Cell::new(false) } };
+}
+
+impl Thread {
+    #[inline]
+    fn number(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if self.number.get() == 0 {
+            self.number.set(NEXT.fetch_add(1, Relaxed));
+        }
+        self.number.get()
+    }
+
+    /// Runs `f`; `None`: it panicked.
+    #[inline]
+    fn caught<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
+        let before = self.guarded.replace(true);
+        let result = catch_unwind(AssertUnwindSafe(f)).ok();
+        self.guarded.set(before);
+        result
+    }
+}
+
+/// The number of this thread.
 #[inline]
 pub fn this_thread() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NUMBER.with(|number| {
-        if number.get() == 0 {
-            number.set(NEXT.fetch_add(1, Relaxed));
-        }
-        number.get()
-    })
+    THREAD.with(Thread::number)
 }
 
 /// Keeps the panic hook quiet for panics inside the library: nothing is printed into the host's terminal.
@@ -35,7 +55,7 @@ pub fn hush() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |information| {
-            if GUARDED.with(|guarded| guarded.get()) {
+            if THREAD.with(|thread| thread.guarded.get()) {
                 let text = match information.location() {
                     Some(at) => format!("bug in the library at {}:{}", at.file(), at.line()),
                     None => "bug in the library".to_owned(),
@@ -50,10 +70,7 @@ pub fn hush() {
 
 /// Runs `f`; `None`: it panicked.
 fn caught<T>(f: impl FnOnce() -> T) -> Option<T> {
-    let before = GUARDED.with(|guarded| guarded.replace(true));
-    let result = catch_unwind(AssertUnwindSafe(f)).ok();
-    GUARDED.with(|guarded| guarded.set(before));
-    result
+    THREAD.with(|thread| thread.caught(f))
 }
 
 /// For calls that belong to no encke.
@@ -84,17 +101,19 @@ pub unsafe fn on_loop(e: *mut encke, f: impl FnOnce(&mut Inner) -> Result<c_int,
     if let Some(code) = sender.refuses() {
         return code;
     }
-    if !sender.is_loop_thread() {
-        return code_of(Error::Thread);
-    }
-    // SAFETY: this is the loop thread, no call of this encke is under way on it (there are no callbacks), and the host
-    // orders a change of the loop thread (rule T2).
-    let inner = unsafe { &mut *encke.inner() };
-    match caught(|| f(inner)) {
-        Some(Ok(n)) => n,
-        Some(Err(error)) => code_of(error),
-        None => poison(sender),
-    }
+    THREAD.with(|thread| {
+        if sender.thread.load(Acquire) != thread.number() {
+            return code_of(Error::Thread);
+        }
+        // SAFETY: this is the loop thread, no call of this encke is under way on it (there are no callbacks), and the host
+        // orders a change of the loop thread (rule T2).
+        let inner = unsafe { &mut *encke.inner() };
+        match thread.caught(|| f(inner)) {
+            Some(Ok(n)) => n,
+            Some(Err(error)) => code_of(error),
+            None => poison(sender),
+        }
+    })
 }
 
 /// For calls from any thread.

@@ -155,8 +155,14 @@ impl encke_sender {
             if self.inside.load(Relaxed) {
                 return None;
             }
+            let inner = self.inner.load(Acquire);
+            if inner.is_null() {
+                return None;
+            }
             self.inside.store(true, Relaxed);
-        } else if self.inside.swap(true, SeqCst) {
+            return Some(Inside(self, inner));
+        }
+        if self.inside.swap(true, SeqCst) {
             return None;
         }
         let inside = Inside(self, self.inner.load(SeqCst));
@@ -241,6 +247,26 @@ impl encke_sender {
         }
     }
 
+    /// An answer of the loop thread: nothing is copied on the way. A body is taken once the lease is won.
+    #[inline]
+    pub(super) fn respond_here<'a>(
+        &self,
+        mut inner: Inside<'_>,
+        id: Id,
+        answer: impl FnOnce() -> Answer<'a>,
+    ) -> Result<(), Error> {
+        let alone = !self.referenced.load(Relaxed);
+        let settled = if alone { self.leases.settle_alone(id) } else { self.leases.settle(id, Settle::Whole) };
+        if settled? == Settled::Gone {
+            drop(inner);
+            return Err(self.settled_gone(id));
+        }
+        inner.driver.before_answer();
+        inner.driver.engine.respond(id, answer());
+        inner.driver.after_answer();
+        Ok(())
+    }
+
     pub(super) fn respond(
         &self,
         id: Id,
@@ -252,17 +278,17 @@ impl encke_sender {
         if self.open().is_err() {
             return Err(self.settle_closed(id));
         }
-        if let Some(mut inner) = self.on_loop() {
-            if self.leases.settle(id, Settle::Whole)? == Settled::Gone {
-                drop(inner);
-                return Err(self.settled_gone(id));
-            }
+        if let Some(inner) = self.on_loop() {
             let lines = Cow::Borrowed(lines);
-            let answer = Answer { status, close, length, lines, seen, content_type, body: body.take() };
-            inner.driver.before_answer();
-            inner.driver.engine.respond(id, answer);
-            inner.driver.after_answer();
-            return Ok(());
+            return self.respond_here(inner, id, || Answer {
+                status,
+                close,
+                length,
+                lines,
+                seen,
+                content_type,
+                body: body.take(),
+            });
         }
         // Copies are made before the settle: where there is no memory for them the request stays the caller's.
         let body = body.keep()?;

@@ -119,7 +119,15 @@ impl Engine {
     }
 
     /// A whole answer.
+    #[inline]
     pub fn respond(&mut self, id: Id, answer: Answer<'_>) {
+        if !self.respond_short(id, &answer) {
+            self.respond_in_general(id, answer);
+        }
+    }
+
+    #[inline(never)]
+    fn respond_in_general(&mut self, id: Id, answer: Answer<'_>) {
         // RELEASED comes before DONE, so what cannot be sent goes back before the settle ends the exchange.
         let gone = self.exchanges.get_mut(id.slot(), id.generation()).is_none_or(|e| e.is(exchange::ABORTED));
         if gone {
@@ -166,12 +174,13 @@ impl Engine {
             length,
             persistence,
         };
+        let frame = &mut self.frame;
         let parts = (&mut self.connections, &mut self.exchanges, &mut self.pool, &mut self.counters);
         outlet(parts, self.now, slot, |output, spare, exchange| {
             exchange.flags |= exchange::ENDED;
             let tail = output.tail(spare);
             let before = tail.len();
-            append_head(tail, &head);
+            frame.append_head(tail, &head);
             tail.extend_from_slice(small);
             let n = tail.len() - before;
             output.appended(n);
@@ -280,6 +289,7 @@ impl Engine {
         }
         let date = self.date;
         let server = std::mem::take(&mut self.settings.server);
+        let mut frame = std::mem::take(&mut self.frame);
         self.with_output(slot, |output, spare, exchange| {
             exchange.flags |= exchange::BEGUN;
             exchange.flags &= !exchange::EXPECT;
@@ -293,7 +303,7 @@ impl Engine {
             }
             let tail = output.tail(spare);
             let before = tail.len();
-            append_head(
+            frame.append_head(
                 tail,
                 &ResponseHead {
                     status: answer.status,
@@ -309,6 +319,7 @@ impl Engine {
             output.appended(n);
         });
         self.settings.server = server;
+        self.frame = frame;
         if tunnel {
             self.open_tunnel(connection, id);
         }

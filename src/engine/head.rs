@@ -38,8 +38,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// Takes over a parsed head: `source` are the bytes it was parsed from.
-    pub fn fill(&mut self, source: &[u8], parsed: &RequestHead, peer: &Peer) {
+    /// Takes over a parsed head, all but the peer: `source` are the bytes it was parsed from.
+    pub fn fill(&mut self, source: &[u8], parsed: &RequestHead) {
         self.bytes.clear();
         self.fields.clear();
         self.bytes.extend_from_slice(&source[..parsed.len]);
@@ -71,11 +71,23 @@ impl Head {
             host if bytes[host.end()] == 0 => host,
             host => copy(bytes, host),
         };
-        let start = bytes.len();
-        bytes.extend_from_slice(peer.text());
-        self.peer = Span { start: start as u32, len: (bytes.len() - start) as u32 };
-        bytes.push(0);
-        self.body = bytes.len() as u32;
+    }
+
+    /// The same head again, for this peer.
+    #[inline]
+    pub fn repeat(&mut self, pattern: &Head, peer: &Peer) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&pattern.bytes);
+        self.fields.clear();
+        self.fields.extend_from_slice(&pattern.fields);
+        self.method = pattern.method;
+        self.target = pattern.target;
+        self.path = pattern.path;
+        self.query = pattern.query;
+        self.host = pattern.host;
+        self.version = pattern.version;
+        self.peer = append(&mut self.bytes, peer.text());
+        self.body = self.bytes.len() as u32;
         self.content_length = 0;
         self.flags = 0;
     }
@@ -112,8 +124,9 @@ mod tests {
         let mut parsed = RequestHead::default();
         let limits = Limits { max_head: 4096, max_fields: 10, allow_connect: true };
         assert_eq!(parse(source, &limits, &mut parsed), Ok(Parsed::Complete));
-        let mut head = Head::default();
-        head.fill(source, &parsed, &Peer::tcp("127.0.0.1:4711".parse().unwrap()));
+        let (mut pattern, mut head) = (Head::default(), Head::default());
+        pattern.fill(source, &parsed);
+        head.repeat(&pattern, &Peer::tcp("127.0.0.1:4711".parse().unwrap()));
         head
     }
 

@@ -212,6 +212,22 @@ impl Leases {
         Ok(if gone.get() { Settled::Gone } else { Settled::Answer })
     }
 
+    /// [`Leases::settle`] for a whole answer where this is the only thread that has the leases: without a locked operation.
+    #[inline]
+    pub fn settle_alone(&self, id: Id) -> Result<Settled, Error> {
+        let lease = self.of(id)?;
+        let state = lease.state.load(Relaxed);
+        if state & MAX_GENERATION as u64 != id.generation() as u64 || state & (HELD | SETTLED) != HELD {
+            return Err(Error::Gone);
+        }
+        let gone = state & GONE != 0;
+        if !gone && state & (BEGINNING | BEGUN) != 0 {
+            return Err(Error::State);
+        }
+        lease.state.store(state | SETTLED, Relaxed);
+        Ok(if gone { Settled::Gone } else { Settled::Answer })
+    }
+
     /// First half of a begin: from here a second begin is refused. `first` bytes come with it.
     pub fn begin(&self, id: Id, length: Option<u64>, first: u64, switching: bool) -> Result<Pin<'_>, Error> {
         let lease = self.change(id, |state| {

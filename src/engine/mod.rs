@@ -21,6 +21,7 @@ pub mod peer;
 mod pipeline;
 mod receive;
 pub mod settings;
+mod short;
 pub mod slab;
 pub mod stats;
 pub mod wheel;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use crate::http1::date::imf_fixdate;
 use crate::http1::request::RequestHead;
+use crate::http1::response::Frame;
 
 use connection::{Connection, Pool, DIRTY, PAUSED, READY, STARVED};
 use event::{Event, Events, What};
@@ -107,6 +109,10 @@ pub struct Engine {
     /// The bytes that `parsed` was made from: clients repeat their head with every request, and equal bytes mean equal
     /// heads.
     parsed_from: Vec<u8>,
+    /// What the host gets of it, but for the peer.
+    pattern: Head,
+    /// How the last answer's head began and ended.
+    frame: Frame,
     released: Vec<Released>,
     counters: Counters,
     /// Requests queued for the host.
@@ -140,6 +146,8 @@ impl Engine {
             pool: Pool::default(),
             parsed: RequestHead::default(),
             parsed_from: Vec::new(),
+            pattern: Head::default(),
+            frame: Frame::default(),
             released: Vec::new(),
             counters: Counters::default(),
             undelivered: 0,

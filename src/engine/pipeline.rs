@@ -3,7 +3,7 @@
 
 use std::io::IoSlice;
 
-use crate::http1::response::{append_head, Length, Persistence, ResponseHead};
+use crate::http1::response::{Length, Persistence, ResponseHead};
 use crate::http1::Fault;
 
 use super::connection::*;
@@ -215,12 +215,13 @@ impl Engine {
     pub(super) fn answer_fault(&mut self, slot: u32, fault: Fault) {
         let date = self.date;
         let server = std::mem::take(&mut self.settings.server);
+        let mut frame = std::mem::take(&mut self.frame);
         let text = format!("{} {}\n", fault.status, fault.text);
         self.with_output(slot, |output, spare, exchange| {
             let bodiless = exchange.is(exchange::HEAD_METHOD);
             let tail = output.tail(spare);
             let before = tail.len();
-            append_head(
+            frame.append_head(
                 tail,
                 &ResponseHead {
                     status: fault.status,
@@ -240,6 +241,7 @@ impl Engine {
             exchange.flags |= exchange::ENDED | exchange::CLOSE;
         });
         self.settings.server = server;
+        self.frame = frame;
         self.counters.refused += 1;
     }
 

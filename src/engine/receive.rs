@@ -259,6 +259,7 @@ impl Engine {
         match request::parse(data, &limits, &mut self.parsed) {
             Ok(Parsed::Partial) => Step::More(0),
             Ok(Parsed::Complete) => {
+                self.pattern.fill(data, &self.parsed);
                 if self.parsed.len <= REMEMBERED {
                     self.parsed_from.extend_from_slice(&data[..self.parsed.len]);
                 }
@@ -306,7 +307,7 @@ impl Engine {
         let websocket = parsed.websocket;
 
         let mut head = self.pool.head();
-        head.fill(data, &self.parsed, &c.peer);
+        head.repeat(&self.pattern, &c.peer);
         head.connection =
             Id::new(self.tag.number, Kind::Connection, connection, self.connections.generation(connection));
         let Some(c) = self.connections.at_mut(connection) else { return Step::Took(data.len()) };

@@ -193,6 +193,9 @@ fn valid_name(name: &[u8]) -> Result<(), &'static str> {
 }
 
 fn valid_value(value: &[u8]) -> Result<(), &'static str> {
+    if all_plain(value) {
+        return Ok(());
+    }
     match value.iter().find(|&&b| !is_value_byte(b)) {
         None => Ok(()),
         Some(&CR) => Err("value contains CR"),
@@ -200,6 +203,21 @@ fn valid_value(value: &[u8]) -> Result<(), &'static str> {
         Some(0) => Err("value contains NUL"),
         Some(_) => Err("value contains a control character"),
     }
+}
+
+/// Whether every byte is SP, VCHAR or obs-text; eight at a time.
+fn all_plain(value: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let mut words = value.chunks_exact(8);
+    let mut found = 0;
+    for word in &mut words {
+        let word = <[u8; 8]>::try_from(word).map_or(0, u64::from_ne_bytes);
+        let del = word ^ (0x7f * ONES);
+        // The high bit of each byte that is below SP, or DEL; a borrow can only add to what is found already.
+        found |= (word.wrapping_sub(0x20 * ONES) & !word) | (del.wrapping_sub(ONES) & !del);
+    }
+    found & HIGH == 0 && words.remainder().iter().all(|&b| b >= SP && b != 0x7f)
 }
 
 /// A content type is only checked to be a field value, and not an empty one.
@@ -218,16 +236,18 @@ pub fn bodiless(status: u16) -> bool {
 }
 
 /// How the end of the response's content is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Length {
+    #[default]
     /// No framing field: 1xx, 204, 304, tunnels, and content that ends with the connection.
     None,
     Exact(u64),
     Chunked,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Persistence {
+    #[default]
     /// No Connection field.
     Default,
     Close,
@@ -250,47 +270,99 @@ pub struct ResponseHead<'a> {
 
 /// Appends the status line, the fields and the empty line.
 pub fn append_head(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
-    let named = head.server.map_or(0, <[u8]>::len) + head.content_type.map_or(0, <[u8]>::len);
-    out.reserve(FIXED + head.lines.len() + named);
-    // Pieces of constant length cost a few moves each, the others a call.
-    if head.status == 200 {
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    } else {
+    Frame::default().append_head(out, head);
+}
+
+/// How the last response head began and ended, around the host's lines: servers give the same again and again, and a
+/// second of time lasts for thousands of answers.
+#[derive(Debug, Default)]
+pub struct Frame {
+    /// What `beginning` was made of; a status of 0: nothing yet.
+    status: u16,
+    date: Option<[u8; 29]>,
+    server: Option<Vec<u8>>,
+    content_type: Option<Vec<u8>>,
+    beginning: Vec<u8>,
+    /// What `end` was made of; empty: nothing yet.
+    length: Length,
+    persistence: Persistence,
+    end: Vec<u8>,
+}
+
+impl Frame {
+    /// [`append_head`] with what is remembered.
+    #[inline]
+    pub fn append_head(&mut self, out: &mut Vec<u8>, head: &ResponseHead<'_>) {
+        let same = self.status == head.status
+            && self.content_type.as_deref() == head.content_type
+            && self.date.as_ref() == head.date
+            && self.server.as_deref() == head.server;
+        if !same {
+            self.make_beginning(head);
+        }
+        if self.length != head.length || self.persistence != head.persistence || self.end.is_empty() {
+            self.make_end(head);
+        }
+        out.reserve(self.beginning.len() + head.lines.len() + self.end.len());
+        out.extend_from_slice(&self.beginning);
+        if !head.lines.is_empty() {
+            out.extend_from_slice(head.lines);
+        }
+        out.extend_from_slice(&self.end);
+    }
+
+    /// The lines behind the host's.
+    #[inline(never)]
+    fn make_end(&mut self, head: &ResponseHead<'_>) {
+        (self.length, self.persistence) = (head.length, head.persistence);
+        let out = &mut self.end;
+        out.clear();
+        match head.length {
+            Length::None => {}
+            Length::Exact(length) => append_content_length(out, length),
+            Length::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        }
+        match head.persistence {
+            Persistence::Default => out.extend_from_slice(b"\r\n"),
+            Persistence::Close => out.extend_from_slice(b"Connection: close\r\n\r\n"),
+            Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n\r\n"),
+            Persistence::Upgrade => out.extend_from_slice(b"Connection: upgrade\r\n\r\n"),
+        }
+    }
+
+    #[cold]
+    fn make_beginning(&mut self, head: &ResponseHead<'_>) {
+        self.status = head.status;
+        self.date = head.date.copied();
+        remember(&mut self.server, head.server);
+        remember(&mut self.content_type, head.content_type);
+        let out = &mut self.beginning;
+        out.clear();
         append_status_line(out, head.status);
-    }
-    if let Some(date) = head.date {
-        let line = append_pattern(out, b"Date: ---, -- --- ---- --:--:-- GMT\r\n");
-        line[6..35].copy_from_slice(date);
-    }
-    if let Some(server) = head.server {
-        out.extend_from_slice(b"Server: ");
-        out.extend_from_slice(server);
-        out.extend_from_slice(b"\r\n");
-    }
-    if let Some(content_type) = head.content_type {
-        out.extend_from_slice(b"Content-Type: ");
-        out.extend_from_slice(content_type);
-        out.extend_from_slice(b"\r\n");
-    }
-    if !head.lines.is_empty() {
-        out.extend_from_slice(head.lines);
-    }
-    match head.length {
-        Length::None => {}
-        Length::Exact(length) => append_content_length(out, length),
-        Length::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-    }
-    match head.persistence {
-        Persistence::Default => out.extend_from_slice(b"\r\n"),
-        Persistence::Close => out.extend_from_slice(b"Connection: close\r\n\r\n"),
-        Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n\r\n"),
-        Persistence::Upgrade => out.extend_from_slice(b"Connection: upgrade\r\n\r\n"),
+        let named = [
+            (&b"Date: "[..], head.date.map(|date| &date[..])),
+            (b"Server: ", head.server),
+            (b"Content-Type: ", head.content_type),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
+                out.extend_from_slice(name);
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
     }
 }
 
-/// Room for all that is not the host's: the longest status line (46), Date (37), the names and line ends of Server and
-/// Content-Type (26), Content-Length (38), Connection and the empty line (26).
-const FIXED: usize = 192;
+/// Keeps a copy in the memory of the one before.
+fn remember(kept: &mut Option<Vec<u8>>, value: Option<&[u8]>) {
+    *kept = value.map(|value| {
+        let mut copy = kept.take().unwrap_or_default();
+        copy.clear();
+        copy.extend_from_slice(value);
+        copy
+    });
+}
 
 macro_rules! status_lines {
     ($($code:literal $text:literal)*) => {
@@ -305,6 +377,7 @@ macro_rules! status_lines {
 }
 
 status_lines! {
+    200 "OK"
     201 "Created"
     204 "No Content"
     206 "Partial Content"

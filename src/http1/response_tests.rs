@@ -71,20 +71,46 @@ fn status_lines() {
     assert_eq!((reason(0), reason(99), reason(418), reason(600)), ("", "", "", ""));
 }
 
-/// One reservation is enough for everything that is not the host's.
+/// What is remembered of the head before never shows in another one.
 #[test]
-fn the_reservation_covers_the_longest_head() {
-    for status in 100..=999 {
-        let longest = ResponseHead {
-            status,
-            date: Some(DATE),
-            server: Some(b""),
-            content_type: Some(b""),
-            length: Length::Exact(u64::MAX),
-            persistence: Persistence::KeepAlive,
-            ..PLAIN
-        };
-        assert!(head(&longest).len() <= FIXED);
+fn a_remembered_head_is_only_repeated_for_equal_parts() {
+    const OTHER: &[u8; 29] = b"Mon, 07 Nov 1994 08:49:37 GMT";
+    let mut heads = Vec::new();
+    for status in [200, 404, 299] {
+        for date in [None, Some(DATE), Some(OTHER)] {
+            for name in [None, Some(&b""[..]), Some(b"a"), Some(b"b")] {
+                for length in [Length::None, Length::Exact(1), Length::Exact(2), Length::Chunked] {
+                    for persistence in [Persistence::Default, Persistence::Close] {
+                        let (lines, named) = (&b"x: y\r\n"[..], status == 404);
+                        let (server, content_type) = if named { (name, None) } else { (None, name) };
+                        heads.push(ResponseHead { status, lines, date, server, content_type, length, persistence });
+                    }
+                }
+            }
+        }
+    }
+    let mut frame = Frame::default();
+    for (i, first) in heads.iter().enumerate() {
+        for second in [first, &heads[(i + 1) % heads.len()], &heads[(i * 7 + 3) % heads.len()]] {
+            let mut out = Vec::new();
+            frame.append_head(&mut out, second);
+            assert_eq!(String::from_utf8(out).unwrap(), head(second));
+        }
+    }
+}
+
+/// Eight bytes are looked at together: every byte is found at every place.
+#[test]
+fn every_byte_of_a_value_at_every_place() {
+    for len in 1..20 {
+        for at in 0..len {
+            for byte in 0..=255 {
+                let mut value = vec![b'a'; len];
+                value[at] = byte;
+                let valid = byte == b'\t' || byte >= b' ' && byte != 0x7f;
+                assert_eq!(valid_value(&value).is_ok(), valid, "{byte:#x} at {at} of {len}");
+            }
+        }
     }
 }
 
