@@ -50,6 +50,7 @@ static void *reply_from_thread(void *id) {
 
 int main(void) {
   encke_event ev;
+  moment until;
   h = HOST_PLAIN();
   encke_fd_t fd = encke_fd(h->e);
   int port = host_listen(h);
@@ -91,7 +92,7 @@ int main(void) {
   expect_readable("three requests");
   while (encke_run(h->e, 0) > 0) {}
   for (size_t i = 0; i < 3; i++) { /* one event, one answer, back to the host's poll */
-    moment until = deadline();
+    until = deadline();
     int rc;
     while ((rc = encke_next(h->e, &ev, sizeof ev)) == 0 || (rc == 1 && ev.kind != ENCKE_EV_REQUEST)) {
       if (rc == 1) host_record(h, &ev);
@@ -134,6 +135,38 @@ int main(void) {
   until_silent("its DONE");
   silent_is_true();
 
+  SECTION("an answer from another thread during a busy drain");
+  peer *busy[3];
+  size_t before = SEEN(h, REQUEST);
+  for (int i = 0; i < 3; i++) {
+    busy[i] = peer_tcp(port);
+    peer_send(busy[i], GET);
+    expect_readable("a request");
+    until_silent("taking it");
+  }
+  CHECK_EQ(SEEN(h, REQUEST), before + 3);
+  peer_send(p, GET);
+  expect_readable("a request beside them");
+  until = deadline();
+  do {
+    CHECK(encke_run(h->e, 0) >= 0);
+    CHECK(now_ms() < until);
+  } while (encke_next(h->e, &ev, sizeof ev) == 0);
+  host_record(h, &ev);
+  for (size_t i = 0; i < 2; i++) answer(h, request_id(h, before + i), "x");
+  id = request_id(h, before + 2);
+  CHECK(pthread_create(&thread, NULL, reply_from_thread, &id) == 0);
+  pthread_join(thread, NULL);
+  while (encke_next(h->e, &ev, sizeof ev) > 0) host_record(h, &ev);
+  CHECK(host_readable(h, 0)); /* for the third */
+  until_silent("two answers of the loop thread and one of another");
+  for (int i = 0; i < 3; i++) UNTIL(peer_finals(busy[i]) == 1);
+  answer(h, request_id(h, before + 3), "x");
+  UNTIL(peer_finals(p) == 6);
+  until_silent("all four");
+  silent_is_true();
+  for (int i = 0; i < 3; i++) peer_close(busy[i]);
+
   SECTION("a run with a budget of one leaves it readable while there is more");
   peer *q[20];
   size_t requests = SEEN(h, REQUEST);
@@ -141,7 +174,7 @@ int main(void) {
     q[i] = peer_tcp(port);
     peer_send(q[i], GET);
   }
-  moment until = deadline();
+  until = deadline();
   while (SEEN(h, REQUEST) < requests + 20) {
     expect_readable("twenty connections");
     CHECK(encke_run(h->e, 1) >= 0);

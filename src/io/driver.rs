@@ -26,6 +26,10 @@ const DEFAULT_BUDGET: u32 = 256;
 const SUBMISSIONS: usize = 1024;
 const TIMERS: usize = 256;
 const SCRATCH: usize = 64 << 10;
+/// Connections written to in one drain from which on the next run is expected to find something.
+const BUSY: u32 = 2;
+/// Drains that do not look ahead after one that did in vain.
+const SHORT_SIGHT: u32 = 16;
 /// Deadlines are looked at this often also while there is always more to read.
 const EXPIRE_AT_LEAST: u64 = 500;
 
@@ -62,8 +66,11 @@ pub struct Driver {
     /// The host takes events: its answers are collected.
     draining: bool,
     flushed: bool,
-    /// Readiness was collected by `wait`.
+    /// Readiness was collected before the run that it is for.
     polled: bool,
+    /// Connections written to since the last run, and drains to come that do not look ahead.
+    pub(super) written: u32,
+    short_sighted: u32,
     /// Submissions or deadlines were left over.
     left_over: bool,
     fd_shown: bool,
@@ -100,6 +107,8 @@ impl Driver {
             draining: false,
             flushed: false,
             polled: false,
+            written: 0,
+            short_sighted: 0,
             left_over: false,
             fd_shown: false,
             work: false,
@@ -212,6 +221,7 @@ impl Driver {
     pub fn run(&mut self, budget: u32) -> Result<bool, Error> {
         self.tick();
         self.end_drain();
+        self.written = 0;
         let mut more = false;
         if !std::mem::take(&mut self.polled) {
             more = self.poll(0)?;
@@ -256,8 +266,27 @@ impl Driver {
         }
         self.draining = false;
         self.flushed = false;
+        self.look_ahead();
         self.settle();
         None
+    }
+
+    /// In busy times the next run's readiness is there already when a drain ends. To collect it now is one system call
+    /// as it would be then, and the fd, which has to be readable in any case, need not be told so twice.
+    fn look_ahead(&mut self) {
+        let busy = std::mem::take(&mut self.written) >= BUSY;
+        if !busy || !self.work || self.polled || self.has_work() {
+            return;
+        }
+        if self.short_sighted > 0 {
+            self.short_sighted -= 1;
+        } else if self.poll(0).is_ok() && !self.found.is_empty() {
+            // Whatever it was: a wake-up and a deadline are seen by the run alone.
+            self.polled = true;
+            self.left_over = true;
+        } else {
+            self.short_sighted = SHORT_SIGHT;
+        }
     }
 
     fn end_drain(&mut self) {

@@ -71,6 +71,7 @@ impl Driver {
 
     pub(super) fn flush(&mut self) {
         while let Some(connection) = self.engine.next_dirty() {
+            self.written += 1;
             self.write(connection);
             self.tell_wants(connection);
         }
