@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures encke beside other servers: see README.md. Without options: everything, about 8 minutes.
+"""Measures encke beside other servers: see README.md. Without options: everything, about 10 minutes.
 
     run.py [--quick] [-m tput,pipe] [-s encke,floor,h2o] [-r ROUNDS] [-t SECONDS] [--ours 'COMMAND {port}']
 """
@@ -10,16 +10,18 @@ import sys
 import time
 
 sys.dont_write_bytecode = True  # before our own modules: nothing is left beside them
-from harness import report, servers
+from harness import https, report, servers
 from harness.measures import MEASURES
 
 # measure: (rounds, seconds per load); ours and the floor take part in every round, peers as often as said
 FULL = {
     "tput": (3, 2), "pipe": (3, 2), "sys": (1, 0), "apipe": (1, 0), "delayed": (1, 2),
     "mem": (1, 0), "comet": (3, 2), "start": (1, 0), "size": (1, 0),
+    "https": (3, 2), "handshakes": (3, 1), "bigtls": (3, 1), "memtls": (1, 0), "storm": (3, 0),
 }
 QUICK = {
     "tput": (3, 2), "pipe": (3, 2), "sys": (1, 0), "apipe": (1, 0), "mem": (1, 0), "comet": (2, 2), "start": (1, 0), "size": (1, 0),
+    "https": (1, 2), "handshakes": (1, 1), "bigtls": (1, 1), "memtls": (1, 0), "storm": (1, 0),
 }
 PEERS_ONCE = {"comet"}  # more rounds than one only for ours
 
@@ -31,7 +33,7 @@ def main():
     parser.add_argument("-s", "--servers", help=f"of {','.join(servers.COMMANDS)}")
     parser.add_argument("-r", "--rounds", type=int, help="instead of each measure's own")
     parser.add_argument("-t", "--seconds", type=int, help="per load")
-    parser.add_argument("--ours", help="another command for `encke`; {port} stands for the port")
+    parser.add_argument("--ours", help="another command for `encke`, run in benches/; {port} stands for the port")
     options = parser.parse_args()
 
     if options.ours:

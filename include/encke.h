@@ -251,53 +251,56 @@ typedef struct encke_head {
 
 /* ---- 4. configuration -------------------------------------------------------------------------------------------- */
 
-#define ENCKE_OPT_WATCH                1  /**< ENCKE_WATCH_ONE (default) or ENCKE_WATCH_EACH. */
-#define ENCKE_OPT_EVENTS               2  /**< Live. ENCKE_WANT(kind) bits of the optional kinds of events that are
-                                               wanted; default none. */
-#define ENCKE_OPT_MAX_CONNECTIONS      3  /**< Live. Connections at a time, default 100,000; beyond, nothing is
-                                               accepted until one ends. */
-#define ENCKE_OPT_MAX_PIPELINE         4  /**< Requests of one connection in the host's hands, or answered behind
-                                               one that is, default 128; beyond, the connection is not read. */
-#define ENCKE_OPT_MAX_HEAD             5  /**< Bytes of request line and fields, default 32 KiB: 431 or 414 beyond. */
-#define ENCKE_OPT_MAX_BODY             6  /**< Bytes of a body, default 64 MiB: 413 beyond. */
-#define ENCKE_OPT_BUFFER_BODY          7  /**< Bytes, default 64 KiB: a body up to this size arrives whole inside
-                                               ENCKE_EV_REQUEST, a larger one in ENCKE_EV_BODY events. */
-#define ENCKE_OPT_HEAD_TIMEOUT_MS      8  /**< For a request head, from its first byte, default 15,000: 408. */
-#define ENCKE_OPT_BODY_TIMEOUT_MS      9  /**< For the next bytes of a body, default 30,000: 408; see F5. */
-#define ENCKE_OPT_IDLE_TIMEOUT_MS     10  /**< For a connection without a request, default 60,000: it closes. */
-#define ENCKE_OPT_WRITE_TIMEOUT_MS    11  /**< For a peer that takes nothing of a pending answer, default 30,000: it
-                                               is cut. */
-#define ENCKE_OPT_ANSWER_TIMEOUT_MS   12  /**< For the host, from the delivery to the settle or begin: 503 and
-                                               ENCKE_EV_ABORTED; the id stays yours until settled. 0 (default):
-                                               never. */
-#define ENCKE_OPT_HIGH_WATER          13  /**< Unsent body bytes of one answer before ENCKE_E_AGAIN, default 256
-                                               KiB. */
-#define ENCKE_OPT_LOW_WATER           14  /**< Unsent body bytes of one answer below which ENCKE_EV_WRITABLE comes,
-                                               default 64 KiB. */
-#define ENCKE_OPT_MAX_MEMORY          15  /**< Bytes of buffers over all connections, default 256 MiB; beyond,
-                                               reading pauses, and who waited too long gets 503. */
-#define ENCKE_OPT_MAX_HELD            16  /**< Live. Requests in the host's hands over all connections, default
-                                               65,536; 0: pause, see F4. */
-#define ENCKE_OPT_BODY_WINDOW         17  /**< Bytes of one large body or tunnel with the host that it has not
-                                               acknowledged, default 256 KiB. A chunked body that turns out larger
-                                               than ENCKE_OPT_BUFFER_BODY begins with what was collected of it,
-                                               whatever the window. */
-#define ENCKE_OPT_MAX_FIELDS          18  /**< Fields of a request, default 100: 431 beyond. */
-#define ENCKE_OPT_EXPECT              19  /**< 100-continue: 0 (default): it goes out when the drain that delivered
-                                               the request ends without a settle; 1: only by encke_inform. Any final
-                                               answer refuses it. */
-#define ENCKE_OPT_PIPELINE_SAFE       20  /**< 0 (default): all pipelined requests are handed over beside each
-                                               other, the host minds their order. 1: only GET, HEAD, OPTIONS and
-                                               TRACE are (RFC 9110, 9.2.1; RFC 9112, 9.3.2), others wait for those
-                                               before them. */
-#define ENCKE_OPT_REUSE_PORT          21  /**< Live. 1: SO_REUSEPORT for the next encke_listen; default 0. */
-#define ENCKE_OPT_BACKLOG             22  /**< Live. The backlog of the next encke_listen, default 4,096; the kernel
-                                               may have a lower limit. */
-#define ENCKE_OPT_CONNECT             23  /**< 0 (default): CONNECT is answered 501. 1: it is handed over, see
-                                               encke_begin. */
-#define ENCKE_OPT_UNIX_MODE           24  /**< Live. Permission bits of the file of the next UNIX socket, such as
-                                               0660; 0 (default): as umask has it. */
-#define ENCKE_OPT_SERVER_NAME       1000  /**< Text: the Server field; "" (default): none. */
+#define ENCKE_OPT_WATCH                   1  /**< ENCKE_WATCH_ONE (default) or ENCKE_WATCH_EACH. */
+#define ENCKE_OPT_EVENTS                  2  /**< Live. ENCKE_WANT(kind) bits of the optional kinds of events that
+                                                  are wanted; default none. */
+#define ENCKE_OPT_MAX_CONNECTIONS         3  /**< Live. Connections at a time, default 100,000; beyond, nothing is
+                                                  accepted until one ends. */
+#define ENCKE_OPT_MAX_PIPELINE            4  /**< Requests of one connection in the host's hands, or answered behind
+                                                  one that is, default 128; beyond, the connection is not read. */
+#define ENCKE_OPT_MAX_HEAD                5  /**< Bytes of request line and fields, default 32 KiB: 431 or 414
+                                                  beyond. */
+#define ENCKE_OPT_MAX_BODY                6  /**< Bytes of a body, default 64 MiB: 413 beyond. */
+#define ENCKE_OPT_BUFFER_BODY             7  /**< Bytes, default 64 KiB: a body up to this size arrives whole inside
+                                                  ENCKE_EV_REQUEST, a larger one in ENCKE_EV_BODY events. */
+#define ENCKE_OPT_HEAD_TIMEOUT_MS         8  /**< For a request head, from its first byte, default 15,000: 408. */
+#define ENCKE_OPT_BODY_TIMEOUT_MS         9  /**< For the next bytes of a body, default 30,000: 408; see F5. */
+#define ENCKE_OPT_IDLE_TIMEOUT_MS        10  /**< For a connection without a request, default 60,000: it closes. */
+#define ENCKE_OPT_WRITE_TIMEOUT_MS       11  /**< For a peer that takes nothing of a pending answer, default 30,000:
+                                                  it is cut. */
+#define ENCKE_OPT_ANSWER_TIMEOUT_MS      12  /**< For the host, from the delivery to the settle or begin: 503 and
+                                                  ENCKE_EV_ABORTED; the id stays yours until settled. 0 (default):
+                                                  never. */
+#define ENCKE_OPT_HIGH_WATER             13  /**< Unsent body bytes of one answer before ENCKE_E_AGAIN, default 256
+                                                  KiB. */
+#define ENCKE_OPT_LOW_WATER              14  /**< Unsent body bytes of one answer below which ENCKE_EV_WRITABLE
+                                                  comes, default 64 KiB. */
+#define ENCKE_OPT_MAX_MEMORY             15  /**< Bytes of buffers over all connections, default 256 MiB; beyond,
+                                                  reading pauses, and who waited too long gets 503. */
+#define ENCKE_OPT_MAX_HELD               16  /**< Live. Requests in the host's hands over all connections, default
+                                                  65,536; 0: pause, see F4. */
+#define ENCKE_OPT_BODY_WINDOW            17  /**< Bytes of one large body or tunnel with the host that it has not
+                                                  acknowledged, default 256 KiB. A chunked body that turns out
+                                                  larger than ENCKE_OPT_BUFFER_BODY begins with what was collected
+                                                  of it, whatever the window. */
+#define ENCKE_OPT_MAX_FIELDS             18  /**< Fields of a request, default 100: 431 beyond. */
+#define ENCKE_OPT_EXPECT                 19  /**< 100-continue: 0 (default): it goes out when the drain that
+                                                  delivered the request ends without a settle; 1: only by
+                                                  encke_inform. Any final answer refuses it. */
+#define ENCKE_OPT_PIPELINE_SAFE          20  /**< 0 (default): all pipelined requests are handed over beside each
+                                                  other, the host minds their order. 1: only GET, HEAD, OPTIONS and
+                                                  TRACE are (RFC 9110, 9.2.1; RFC 9112, 9.3.2), others wait for
+                                                  those before them. */
+#define ENCKE_OPT_REUSE_PORT             21  /**< Live. 1: SO_REUSEPORT for the next encke_listen; default 0. */
+#define ENCKE_OPT_BACKLOG                22  /**< Live. The backlog of the next encke_listen, default 4,096; the
+                                                  kernel may have a lower limit. */
+#define ENCKE_OPT_CONNECT                23  /**< 0 (default): CONNECT is answered 501. 1: it is handed over, see
+                                                  encke_begin. */
+#define ENCKE_OPT_UNIX_MODE              24  /**< Live. Permission bits of the file of the next UNIX socket, such as
+                                                  0660; 0 (default): as umask has it. */
+#define ENCKE_OPT_HANDSHAKE_TIMEOUT_MS   25  /**< For a TLS handshake, from the connection on, default 10,000: it
+                                                  closes. */
+#define ENCKE_OPT_SERVER_NAME          1000  /**< Text: the Server field; "" (default): none. */
 
 #define ENCKE_WATCH_ONE  0u  /**< One fd carries everything. */
 #define ENCKE_WATCH_EACH 1u  /**< The host watches every socket itself: see encke_next_watch. */
@@ -358,19 +361,21 @@ ENCKE_API void encke_free(encke *e);
 /**
  * Listens: "127.0.0.1:8080", "[::1]:8080", ":8080" (any address, IPv6 and IPv4), "localhost:8080" (127.0.0.1),
  * "unix:/run/x.sock"; port 0 lets the system choose, see ENCKE_INFO_LOCAL. A UNIX socket's file that nobody listens on
- * any more is replaced, and removed at the end. tls may be NULL; out may be NULL, else it gets the listener's id.
- * [loop thread]
+ * any more is replaced, and removed at the end. tls: the certificates for HTTPS, which the listener keeps a reference to;
+ * NULL: HTTP. out may be NULL, else it gets the listener's id. [loop thread]
  * ENCKE_E_INVAL: the address is not understood; ENCKE_E_SYS: it cannot be had (in use, not permitted);
- * ENCKE_E_NOTSUP: tls is not NULL and this build has no TLS; ENCKE_E_STATE: the encke drains. Since 0.1.
+ * ENCKE_E_TLS: tls has no certificate; ENCKE_E_NOTSUP: tls is not NULL and this build has no TLS; ENCKE_E_STATE: the encke
+ * drains. Since 0.1.
  */
 ENCKE_API int encke_listen(encke *e, const char *address, encke_tls *tls, encke_id *out);
 
 /**
  * Takes a stream socket that is bound and listening (socket activation, pre-fork), or connected (accepted elsewhere, a
  * socketpair): the library asks the socket which, and makes it non-blocking. It is taken on ENCKE_OK only, then the
- * library closes it; out (may be NULL) gets the id of the listener or of the connection. [loop thread]
+ * library closes it; tls as encke_listen; out (may be NULL) gets the id of the listener or of the connection. [loop thread]
  * ENCKE_E_INVAL: no stream socket; ENCKE_E_SYS: the socket cannot be used, or is neither listening nor connected;
- * ENCKE_E_STATE: the encke drains, or ENCKE_OPT_MAX_CONNECTIONS is reached; ENCKE_E_NOTSUP: as encke_listen. Since 0.1.
+ * ENCKE_E_STATE: the encke drains, or ENCKE_OPT_MAX_CONNECTIONS is reached; ENCKE_E_TLS,
+ * ENCKE_E_NOTSUP: as encke_listen. Since 0.1.
  */
 ENCKE_API int encke_adopt(encke *e, encke_fd_t fd, encke_tls *tls, encke_id *out);
 
@@ -703,23 +708,51 @@ ENCKE_API int encke_from_token(encke_sender *sender, const char *text, size_t le
 
 /* ---- 9. TLS ------------------------------------------------------------------------------------------------------ */
 
+#define ENCKE_TLS_CLIENT_CERT 1  /**< For encke_tls_set: whether clients are to show a certificate,
+                                      ENCKE_CLIENT_CERT_. Default: required once client roots were added, off
+                                      before. */
+
+#define ENCKE_CLIENT_CERT_OFF      0  /**< Clients are not asked. */
+#define ENCKE_CLIENT_CERT_OPTIONAL 1  /**< Clients are asked; who shows none is served too (ENCKE_INFO_CLIENT_CERT
+                                           tells), who shows a bad one is not. */
+#define ENCKE_CLIENT_CERT_REQUIRED 2  /**< Without a certificate from the client roots the handshake fails. */
+
 /** An empty set of certificates; free it with encke_tls_free. NULL only for want of memory. Any thread. Since 0.1. */
 ENCKE_API encke_tls *encke_tls_new(void);
 
 /**
- * Adds a certificate chain and its key, both PEM. One thread at a time.
- * ENCKE_E_NOTSUP: this build has no TLS (encke_has_feature("tls")). Since 0.1.
+ * Adds a certificate chain (the server's certificate first, then those that issued it) and its key: PKCS#8, SEC1 or
+ * PKCS#1, both PEM, the bytes of the usual files; they are copied, and need no NUL. Clients get the certificate that has
+ * the name they ask for (SNI; "*.example.org" covers one label), of several the first that they can check, otherwise the
+ * first one added. With key NULL chain_pem holds the CAs that client certificates must come from: from then on clients
+ * must show one, see ENCKE_TLS_CLIENT_CERT. May be called while listeners use it: new handshakes see it. Takes no files:
+ * nothing here reads a disk. One thread at a time.
+ * ENCKE_E_TLS: not usable; encke_last_error() says which of the two, which certificate of it, and why (no PEM, a wrong
+ * order, expired, an encrypted key, a key that does not fit ...); ENCKE_E_INVAL: tls or chain_pem is NULL;
+ * ENCKE_E_NOTSUP: this build has no TLS (encke_has_feature("tls")). On a failure nothing changes. Since 0.1.
+ * RFC 5280; RFC 6066, 3; RFC 7468.
  */
 ENCKE_API int encke_tls_add(encke_tls *tls, const void *chain_pem, size_t chain_len, const void *key_pem,
                             size_t key_len);
 
 /**
- * Reload: in one step live gets all of fresh, and fresh becomes empty. Any thread.
- * ENCKE_E_NOTSUP: this build has no TLS. Since 0.1.
+ * Sets an option of a set of certificates (ENCKE_TLS_CLIENT_CERT); new handshakes see it. One thread at a time.
+ * ENCKE_E_INVAL: tls is NULL, or the value is out of range; ENCKE_E_TLS: it cannot be used with what was added;
+ * ENCKE_E_NOTSUP: an option that this library does not know, or this build has no TLS. On a failure nothing changes.
+ * Since 0.1.
+ */
+ENCKE_API int encke_tls_set(encke_tls *tls, int option, uint64_t value);
+
+/**
+ * Reload: in one step live gets everything of fresh, and fresh becomes empty. New handshakes use it; live connections keep
+ * what they have, and sessions still resume, unless the demands on client certificates changed. Any thread, also while
+ * others serve with live.
+ * ENCKE_E_INVAL: one of the two is NULL, they are the same, or fresh has no certificate; ENCKE_E_NOTSUP: this build has no
+ * TLS. On a failure nothing changes. Since 0.1.
  */
 ENCKE_API int encke_tls_swap(encke_tls *live, encke_tls *fresh);
 
-/** Gives up your reference; NULL is fine. Since 0.1. */
+/** Gives up your reference; listeners keep theirs. NULL is fine. One thread at a time. Since 0.1. */
 ENCKE_API void encke_tls_free(encke_tls *tls);
 
 /* ---- 10. looking in ---------------------------------------------------------------------------------------------- */

@@ -18,3 +18,6 @@ pub mod engine;
 #[deny(unsafe_code)]
 pub mod http1;
 pub mod io;
+#[cfg(feature = "tls")]
+#[deny(unsafe_code)]
+pub mod tls;

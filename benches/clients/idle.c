@@ -2,23 +2,33 @@
  * idle.c - opens N connections (from 127.0.0.2 .. 127.0.0.9, so that ports do not run out), asks each for /plaintext once,
  * and holds them until its standard input ends. Prints "held=N failed=M" when all are up.
  *
- *   idle PORT N
+ *   idle PORT N [tls]
  */
 #define _GNU_SOURCE
+#include "answer.h"
+#include "tls.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-static const char request[] = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+/* NULL: without TLS. */
+static SSL_CTX *context;
 
-/* 1: connected and answered. */
+static ssize_t take(int fd, SSL *tls, char *to, size_t room) {
+  return tls ? SSL_read(tls, to, (int)room) : read(fd, to, room);
+}
+
+static int ask(int fd, SSL *tls) {
+  size_t n = sizeof hello_request - 1;
+  return tls ? SSL_connect(tls) == 1 && SSL_write(tls, hello_request, (int)n) == (int)n
+             : write(fd, hello_request, n) == (ssize_t)n;
+}
+
+/* 1: connected and answered. Socket and TLS stay open. */
 static int open_one(int i, int port) {
   int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   struct timeval patience = {2, 0};
@@ -27,18 +37,22 @@ static int open_one(int i, int port) {
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (fd < 0 || bind(fd, (struct sockaddr *)&from, sizeof from) || connect(fd, (struct sockaddr *)&to, sizeof to) ||
-      write(fd, request, sizeof request - 1) != (ssize_t)sizeof request - 1)
+  if (fd < 0 || bind(fd, (struct sockaddr *)&from, sizeof from) || connect(fd, (struct sockaddr *)&to, sizeof to))
+    return 0;
+  SSL *tls = context ? tls_new(context) : NULL;
+  if ((tls && !SSL_set_fd(tls, fd)) || !ask(fd, tls))
     return 0;
   char in[4096];
   size_t have = 0;
-  while (have < sizeof in && !memmem(in, have, "World", 5)) {
-    ssize_t n = read(fd, in + have, sizeof in - have);
+  int right = 0;
+  while (right == 0 && have < sizeof in) {
+    ssize_t n = take(fd, tls, in + have, sizeof in - have);
     if (n <= 0)
       return 0;
     have += (size_t)n;
+    right = is_hello(in, have);
   }
-  return 1;
+  return right == 1;
 }
 
 int main(int argc, char **argv) {
@@ -51,6 +65,8 @@ int main(int argc, char **argv) {
   setrlimit(RLIMIT_NOFILE, &files);
   signal(SIGPIPE, SIG_IGN);
   alarm(300);
+  if (argc > 3 && !strcmp(argv[3], "tls"))
+    context = tls_context(TLS1_3_VERSION);
   for (int i = 0; i < n && failed < 50; i++)
     if (open_one(i, port))
       held++;

@@ -2,11 +2,14 @@
  * load.c - load client: one thread, epoll, N connections, each with D requests outstanding; checks every response
  * (status 200, framing, nothing behind the last body) and prints one line of key=value pairs.
  *
- *   load -p PORT [-c connections] [-d depth] [-t seconds] [-n total requests] [-u path]
+ *   load -p PORT [-c connections] [-d depth] [-t seconds] [-n total requests] [-u path] [-s] [-b bytes]
+ *
+ * -s: over TLS 1.3; -b: every body must be so many times the letter x.
  *
  * A connection sends its next D requests when the last answer of the batch is complete.
  */
 #define _GNU_SOURCE
+#include "tls.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +23,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +34,7 @@ enum state { HEAD, SIZED, CHUNK_SIZE, CHUNK_DATA, LAST_CHUNK };
 
 struct connection {
   int fd, closed;
+  SSL *tls;          /* NULL: without */
   int waiting_for;   /* responses of this batch still to come */
   uint64_t sent_at;  /* ns */
   size_t written;    /* of the batch */
@@ -44,6 +49,7 @@ static char *requests; /* depth requests, one behind the other */
 static size_t one_request;
 static int depth = 1, stopping;
 static int64_t left = INT64_MAX; /* requests not yet sent */
+static uint64_t body_of_x;       /* 0: any body */
 static uint64_t ok, bad;
 static uint32_t *latencies; /* [µs] = how many */
 
@@ -53,10 +59,29 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Both as read and write on a non-blocking socket. */
+static ssize_t put(struct connection *c, const char *from, size_t n) {
+  if (!c->tls)
+    return write(c->fd, from, n);
+  ERR_clear_error();
+  int done = SSL_write(c->tls, from, (int)n);
+  errno = done <= 0 && tls_again(c->tls, done) ? EAGAIN : EPROTO;
+  return done > 0 ? done : -1;
+}
+
+static ssize_t take(struct connection *c, char *to, size_t room) {
+  if (!c->tls)
+    return read(c->fd, to, room);
+  ERR_clear_error();
+  int done = SSL_read(c->tls, to, (int)room);
+  errno = done <= 0 && tls_again(c->tls, done) ? EAGAIN : EPROTO;
+  return done > 0 ? done : -1;
+}
+
 /* 0: all written, or the socket is full; -1: broken. */
 static int write_batch(struct connection *c) {
   while (c->written < c->batch) {
-    ssize_t n = write(c->fd, requests + c->written, c->batch - c->written);
+    ssize_t n = put(c, requests + c->written, c->batch - c->written);
     if (n < 0)
       return errno == EAGAIN ? 0 : -1;
     c->written += (size_t)n;
@@ -94,9 +119,9 @@ static int read_head(struct connection *c, const char *head, size_t n) {
     if (!strncasecmp(line, "content-length:", 15)) {
       c->body = strtoull(line + 15, NULL, 10);
       c->state = SIZED;
-      return 0;
+      return body_of_x && c->body != body_of_x ? -1 : 0;
     }
-    if (!strncasecmp(line, "transfer-encoding: chunked", 26)) {
+    if (!body_of_x && !strncasecmp(line, "transfer-encoding: chunked", 26)) {
       c->state = CHUNK_SIZE;
       return 0;
     }
@@ -111,6 +136,8 @@ static int read_responses(struct connection *c, uint64_t now) {
     int done = 0;
     if (c->state == SIZED || c->state == CHUNK_DATA) {
       uint64_t n = c->body < (uint64_t)(end - at) ? c->body : (uint64_t)(end - at);
+      if (body_of_x && n > 0 && (*at != 'x' || memcmp(at, at + 1, n - 1) != 0))
+        return -1;
       c->body -= n;
       at += n;
       if (c->body > 0)
@@ -157,21 +184,21 @@ static int read_responses(struct connection *c, uint64_t now) {
   return 0;
 }
 
-static int read_input(struct connection *c, uint64_t now) {
+static int read_input(struct connection *c) {
   for (;;) {
     size_t room = sizeof c->in - c->have;
-    ssize_t n = read(c->fd, c->in + c->have, room);
+    ssize_t n = take(c, c->in + c->have, room);
     if (n <= 0)
       return n < 0 && errno == EAGAIN ? 0 : -1;
     c->have += (size_t)n;
-    if (read_responses(c, now))
+    if (read_responses(c, now_ns()))
       return -1;
-    if ((size_t)n < room)
+    if (!c->tls && (size_t)n < room) /* a record may leave another one behind it */
       return 0;
   }
 }
 
-static void open_connection(struct connection *c, int port, int epoll) {
+static void open_connection(struct connection *c, int port, int epoll, SSL_CTX *context) {
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   int on = 1;
   c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -179,6 +206,15 @@ static void open_connection(struct connection *c, int port, int epoll) {
   if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to)) {
     perror("connect");
     exit(1);
+  }
+  if (context) {
+    struct timeval patience = {5, 0};
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    c->tls = tls_new(context);
+    if (!SSL_set_fd(c->tls, c->fd) || SSL_connect(c->tls) != 1) {
+      ERR_print_errors_fp(stderr);
+      exit(1);
+    }
   }
   fcntl(c->fd, F_SETFL, O_NONBLOCK);
   struct epoll_event ev = {EPOLLIN | EPOLLOUT | EPOLLET, {.ptr = c}};
@@ -196,10 +232,10 @@ static uint64_t percentile(double share) {
 }
 
 int main(int argc, char **argv) {
-  int port = 0, n = 64, option;
+  int port = 0, n = 64, tls = 0, option;
   double seconds = 5;
   const char *path = "/plaintext";
-  while ((option = getopt(argc, argv, "p:c:d:t:n:u:")) > 0) {
+  while ((option = getopt(argc, argv, "p:c:d:t:n:u:sb:")) > 0) {
     switch (option) {
     case 'p': port = atoi(optarg); break;
     case 'c': n = atoi(optarg); break;
@@ -207,6 +243,8 @@ int main(int argc, char **argv) {
     case 't': seconds = atof(optarg); break;
     case 'n': left = atoll(optarg); break;
     case 'u': path = optarg; break;
+    case 's': tls = 1; break;
+    case 'b': body_of_x = strtoull(optarg, NULL, 10); break;
     default: return 2;
     }
   }
@@ -222,8 +260,9 @@ int main(int argc, char **argv) {
     memcpy(requests + (size_t)i * one_request, request, one_request);
 
   int epoll = epoll_create1(EPOLL_CLOEXEC);
+  SSL_CTX *context = tls ? tls_context(TLS1_3_VERSION) : NULL;
   for (int i = 0; i < n; i++)
-    open_connection(&all[i], port, epoll);
+    open_connection(&all[i], port, epoll, context);
 
   uint64_t start = now_ns(), end = start + (uint64_t)(seconds * 1e9), grace = end + 2000000000u, stopped = 0, in_time = 0;
   for (int i = 0; i < n; i++)
@@ -245,12 +284,11 @@ int main(int argc, char **argv) {
     }
     struct epoll_event ready[256];
     int k = epoll_wait(epoll, ready, 256, 50);
-    now = now_ns();
     for (int i = 0; i < k; i++) {
       struct connection *c = ready[i].data.ptr;
       int broken = (ready[i].events & EPOLLOUT) && c->written < c->batch && write_batch(c);
       if (!broken && (ready[i].events & ~(uint32_t)EPOLLOUT))
-        broken = read_input(c, now);
+        broken = read_input(c);
       if (broken) {
         bad++;
         live--;

@@ -24,16 +24,35 @@ class Limit:
         return text, good
 
 
+class PeerLimit:
+    """A ratio to the best peer, or to the one that is named."""
+
+    def __init__(self, text, limit, metric, peer=None):
+        self.text, self.limit, self.metric, self.peer = text, limit, metric, peer
+
+    def judge(self, results):
+        peers = {p: m for p in PEERS if (m := middle(results, self.metric, p)) is not None}
+        peer = self.peer or min(peers, key=peers.get, default=None)
+        value = ratio(results, self.metric, OURS, peer)
+        if value is None:
+            return "not measured", None
+        return f"{value:.3g} × {peer}", value <= self.limit
+
+
 def middle(results, metric, server):
     values = results.get((metric, server))
     return median(values.values()) if values else None
 
 
-def ratio_to_floor(results, metric, server=OURS):
+def ratio(results, metric, server, other):
     """The middle of the ratios of single rounds: what disturbs a round disturbs both."""
-    ours, floor = results.get((metric, server), {}), results.get((metric, FLOOR), {})
-    rounds = [ours[r] / floor[r] for r in ours if r in floor]
+    one, two = results.get((metric, server), {}), results.get((metric, other), {})
+    rounds = [one[r] / two[r] for r in one if r in two]
     return median(rounds) if rounds else None
+
+
+def ratio_to_floor(results, metric, server=OURS):
+    return ratio(results, metric, server, FLOOR)
 
 
 def ours(metric):
@@ -54,7 +73,15 @@ LIMITS = [
     Limit("64 pipelined requests of 10 ms: at most 20 ms", "ms", 20, ours("sixty_four_10ms")),
     Limit("user memory per idle connection: at most 256 bytes", "bytes", 256, ours("idle_bytes")),
     Limit("CPU beside 5,000 idle connections: at most 1.05 × without", "×", 1.05, ours("beside_idle_ratio")),
-    Limit("stripped libencke.so: at most 700 kB", "kB", 700, ours("library_kb")),
+    Limit("stripped libencke.so without TLS: at most 700 kB", "kB", 700, ours("library_kb")),
+    Limit("stripped libencke.so with TLS: at most 2,000 kB", "kB", 2000, ours("library_tls_kb")),
     Limit("resident memory of c-examples/hello: at most 3 MB", "KiB", 3 * 1024, ours("hello_kib")),
     Limit("threads: 1", "", 1, ours("threads")),
+    PeerLimit("https: CPU per request, 64 connections: at most the best peer's", 1, "https_us"),
+    PeerLimit("https: CPU per full handshake: at most 0.6 × the best peer's", 0.6, "handshake_us"),
+    PeerLimit("https: CPU per resumed handshake, TLS 1.3: at most 0.6 × the best peer's", 0.6, "resumed13_us"),
+    PeerLimit("https: CPU per resumed handshake, TLS 1.2: at most 0.75 × the best peer's", 0.75, "resumed12_us"),
+    PeerLimit("https: CPU per body of 1 MiB: at most 0.5 × h2o's", 0.5, "big_tls_us", "h2o"),
+    Limit("https: user memory per idle connection: at most 4 KB", "bytes", 4096, ours("idle_tls_bytes")),
+    Limit("500 handshakes at once: the longest encke_run at most 1 ms", "µs", 1000, ours("run_max_us")),
 ]

@@ -3,6 +3,7 @@
 CPU is the server's, of all its threads, kernel included, in microseconds per request: on a shared machine that figure and ratios
 of it hold still where rates do not.
 """
+import ctypes
 import pathlib
 import re
 import signal
@@ -22,9 +23,8 @@ def measure(function):
 
 
 def wrk(server, seconds, *extra):
-    out, cpu = server.load(
-        ["wrk", "-t1", "-c64", "--latency", f"-d{seconds}s", *extra, f"http://127.0.0.1:{server.port}/plaintext"]
-    )
+    origin = f"{'https://localhost' if server.tls else 'http://127.0.0.1'}:{server.port}"
+    out, cpu = server.load(["wrk", "-t1", "-c64", "--latency", f"-d{seconds}s", *extra, f"{origin}/plaintext"])
     requests = re.search(r"(\d+) requests in", out)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", out)
     errors = re.findall(r"Non-2xx.*|Socket errors.*", out)
@@ -36,11 +36,16 @@ def wrk(server, seconds, *extra):
 
 def load(server, seconds, *extra):
     """Our checking client: (CPU µs per request, its figures)."""
-    out, cpu = server.load([STATE / "load", "-p", server.port, "-t", seconds, *extra])
-    figures = dict(pair.split("=") for pair in out.split())
+    out, cpu = server.load([STATE / "load", "-p", server.port, "-t", seconds, *["-s"] * server.tls, *extra])
+    figures = pairs(out)
     if not int(figures.get("ok", 0)) or figures["bad"] != "0" or figures["lost"] != "0":
         raise RuntimeError(f"load: {out.strip()}")
     return cpu / int(figures["ok"]) * 1e6, figures
+
+
+def pairs(out):
+    """The key=value pairs of a client's output; what else it says is left out."""
+    return dict(re.findall(r"(\w+)=(\S+)", out))
 
 
 @measure
@@ -99,11 +104,15 @@ def mem(name, seconds):
     """User memory per idle connection, over 10,000 of them."""
     del seconds
     with Server(name) as server:
-        load(server, 2, "-c", 4, "-n", 200)
-        _, before = servers.memory_kib(server.pids)
-        with server.idle(10000) as held:
-            _, after = servers.memory_kib(server.pids)
-        yield "idle_bytes", (after - before) * 1024 / held, f"private {before} -> {after} KiB"
+        yield "idle_bytes", *idle_memory(server, 10000)
+
+
+def idle_memory(server, connections):
+    load(server, 2, "-c", 4, "-n", 200)
+    _, before = servers.memory_kib(server.pids)
+    with server.idle(connections) as held:
+        _, after = servers.memory_kib(server.pids)
+    return (after - before) * 1024 / held, f"private {before} -> {after} KiB"
 
 
 @measure
@@ -196,7 +205,8 @@ def size(name, seconds):
         return
     stripped = STATE / "libencke.stripped"
     subprocess.run(["strip", "-o", stripped, library.resolve()], check=True)
-    yield "library_kb", stripped.stat().st_size / 1000, "libencke.so, stripped"
+    tls = ctypes.CDLL(str(library)).encke_has_feature(b"tls")
+    yield "library_tls_kb" if tls else "library_kb", stripped.stat().st_size / 1000, "libencke.so, stripped"
     stripped.unlink()
     with Server("hello", [str(build / "c-examples" / "hello"), "127.0.0.1:{port}"]) as server:
         resident, private = servers.memory_kib(server.pids)

@@ -20,6 +20,17 @@ ROWS = [
     ("accept_us", "CPU µs per accepted and answered connection", "{:.1f}", False),
     ("start_kib", "resident KiB after start", "{:.0f}", False),
     ("threads", "threads", "{:.0f}", False),
+    ("https_us", "https: CPU µs per request, 64 connections", "{:.2f}", False),
+    ("handshake_us", "https: CPU µs per full handshake", "{:.0f}", False),
+    ("resumed13_us", "https: CPU µs per resumed handshake, TLS 1.3", "{:.0f}", False),
+    ("resumed12_us", "https: CPU µs per resumed handshake, TLS 1.2", "{:.0f}", False),
+    ("big_tls_us", "https: CPU µs per body of 1 MiB", "{:.0f}", False),
+    ("idle_tls_bytes", "https: user bytes per idle connection", "{:.0f}", False),
+    ("run_p50_us", "500 handshakes at once: µs of an encke_run, middle", "{:.0f}", False),
+    ("run_p99_us", "... 99 %", "{:.0f}", False),
+    ("run_p999_us", "... 99.9 %", "{:.0f}", False),
+    ("run_max_us", "... longest", "{:.0f}", False),
+    ("run_max_cpu_us", "... most CPU µs of one", "{:.0f}", False),
 ]
 
 

@@ -2,12 +2,14 @@
 
 Rule: every process started here is ended here, by its id, whatever happens in between.
 """
+import http.client
 import itertools
 import os
 import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 
@@ -93,44 +95,55 @@ def threads(pids):
 
 
 class Server:
-    """`with Server(name) as s:` — started, listening on s.port, pinned to its core; ended on the way out."""
+    """`with Server(name) as s:` — started, answering on s.port, pinned to its core; ended on the way out."""
 
-    def __init__(self, name, command=None):
+    def __init__(self, name, command=None, tls=False):
         self.name = name
         self.port = free_port()
+        self.tls = tls
         command = list(command or COMMANDS[name])
         if not any("{port}" in part for part in command):
             command.append(str(self.port))
-        command = [part.replace("{port}", str(self.port)) for part in command]
+        command = [part.replace("{port}", str(self.port)) for part in command] + ["tls"] * tls
         self.log = open(STATE / "servers.log", "a")
         self.process = subprocess.Popen(
             pinned(SERVER_CORE, command),
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env={**os.environ, "STATE": str(STATE)},
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env={**os.environ, "STATE": str(STATE)}, cwd=HERE,
         )
         try:
-            self._wait_until_it_listens()
+            self._wait_until_it_answers()
         except BaseException:
             self.__exit__()
             raise
         self.pids = process_tree(self.process.pid)
 
-    def _wait_until_it_listens(self):
+    def _wait_until_it_answers(self):
         deadline = time.monotonic() + 5
         while True:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with {self.process.returncode}: see {STATE / 'servers.log'}")
             try:
                 # An answered request, not only a connection: a worker process may still be starting behind the listener.
-                with socket.create_connection(("127.0.0.1", self.port), 1) as s:
-                    s.settimeout(1)
-                    s.sendall(request("/plaintext"))
-                    if s.recv(4096):
-                        return
-            except OSError:
-                pass
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} does not answer")
+                self.ask("/plaintext")
+                return
+            except (OSError, http.client.HTTPException) as why:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{self.name} does not answer: {why}") from why
             time.sleep(0.02)
+
+    def ask(self, path):
+        """The body of GET path, on a connection of its own; with TLS the certificate is verified."""
+        if self.tls:
+            trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            trusted.load_verify_locations(STATE / "cert.pem")
+            connection = http.client.HTTPSConnection("localhost", self.port, timeout=1, context=trusted)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
 
     def __enter__(self):
         return self
@@ -156,7 +169,8 @@ class Server:
         """Runs a client on the other core: (its output, the server's CPU seconds meanwhile)."""
         before = cpu_seconds(self.pids)
         done = subprocess.run(
-            pinned(CLIENT_CORE, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
+            pinned(CLIENT_CORE, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout,
+            env={**os.environ, "OPENSSL_CONF": str(HERE / "clients" / "openssl.cnf")}, cwd=HERE,
         )
         return done.stdout, cpu_seconds(self.pids) - before
 
@@ -173,8 +187,8 @@ class Idle:
 
     def __enter__(self):
         self.client = subprocess.Popen(
-            pinned(CLIENT_CORE, [STATE / "idle", self.server.port, self.wanted]),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            pinned(CLIENT_CORE, [STATE / "idle", self.server.port, self.wanted, *["tls"] * self.server.tls]),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE,
         )
         line = self.client.stdout.readline()
         if f"held={self.wanted} " not in line:

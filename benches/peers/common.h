@@ -1,4 +1,7 @@
-/* common.h - what every peer does alike: the answer, the socket, the limits. A peer is called as `peer PORT`. */
+/*
+ * common.h - what every peer does alike: the answers, the socket, the limits. A peer is called as `peer PORT [tls]`, in a
+ * directory with state/cert.pem and state/key.pem.
+ */
 #ifndef PEER_COMMON_H
 #define PEER_COMMON_H
 #define _GNU_SOURCE
@@ -18,6 +21,17 @@
 
 #define HELLO "Hello, World!"
 #define HELLO_LEN (sizeof HELLO - 1)
+#define BIG_LEN ((size_t)1 << 20)
+#define CERTIFICATE "state/cert.pem"
+#define KEY "state/key.pem"
+
+/* The body of GET /big, with room in front, which lws_write wants. */
+static inline char *big(void) {
+  static char body[64 + BIG_LEN];
+  if (!body[64])
+    memset(body + 64, 'x', BIG_LEN);
+  return body + 64;
+}
 
 static inline void peer_start(void) {
   signal(SIGPIPE, SIG_IGN);

@@ -1,15 +1,20 @@
 /* evhttp.c - the HTTP server of libevent. */
-#include "common.h"
+#include "tls.h"
 #include <event2/buffer.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <event2/http.h>
 
 static struct event_base *base;
 
-static void answer(struct evhttp_request *request) {
+static void answer_with(struct evhttp_request *request, const char *body, size_t n) {
   evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", "text/plain");
-  evbuffer_add_reference(evhttp_request_get_output_buffer(request), HELLO, HELLO_LEN, NULL, NULL);
+  evbuffer_add_reference(evhttp_request_get_output_buffer(request), body, n, NULL, NULL);
   evhttp_send_reply(request, 200, "OK", NULL);
+}
+
+static void answer(struct evhttp_request *request) {
+  answer_with(request, HELLO, HELLO_LEN);
 }
 
 static void on_plaintext(struct evhttp_request *request, void *unused) {
@@ -26,10 +31,19 @@ static void on_delay(struct evhttp_request *request, void *duration) {
   event_base_once(base, -1, EV_TIMEOUT, on_timer, request, duration);
 }
 
+static void on_big(struct evhttp_request *request, void *unused) {
+  (void)unused;
+  answer_with(request, big(), BIG_LEN);
+}
+
 static void on_echo(struct evhttp_request *request, void *unused) {
   (void)unused;
   evbuffer_add_buffer(evhttp_request_get_output_buffer(request), evhttp_request_get_input_buffer(request));
   evhttp_send_reply(request, 200, "OK", NULL);
+}
+
+static struct bufferevent *over_tls(struct event_base *loop, void *context) {
+  return bufferevent_openssl_socket_new(loop, -1, SSL_new(context), BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
 }
 
 int main(int argc, char **argv) {
@@ -46,6 +60,9 @@ int main(int argc, char **argv) {
   evhttp_set_cb(http, "/delay", on_delay, (void *)event_base_init_common_timeout(base, &ms10));
   evhttp_set_cb(http, "/delay200", on_delay, (void *)event_base_init_common_timeout(base, &ms200));
   evhttp_set_cb(http, "/echo", on_echo, NULL);
+  evhttp_set_cb(http, "/big", on_big, NULL);
+  if (argc > 2)
+    evhttp_set_bevcb(http, over_tls, tls_context());
   evhttp_accept_socket(http, listen_on(argv[1]));
   return event_base_dispatch(base);
 }

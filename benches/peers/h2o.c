@@ -1,5 +1,5 @@
 /* h2o.c - libh2o with its own event loop (libh2o-evloop). */
-#include "common.h"
+#include "tls.h"
 #define H2O_USE_LIBUV 0
 #define H2O_USE_EPOLL 1
 #include <h2o.h>
@@ -29,6 +29,12 @@ static void answer(h2o_req_t *request, const char *body, size_t n) {
 static int on_plaintext(h2o_handler_t *unused, h2o_req_t *request) {
   (void)unused;
   answer(request, HELLO, HELLO_LEN);
+  return 0;
+}
+
+static int on_big(h2o_handler_t *unused, h2o_req_t *request) {
+  (void)unused;
+  answer(request, big(), BIG_LEN);
   return 0;
 }
 
@@ -77,11 +83,14 @@ int main(int argc, char **argv) {
   serve(host, "/delay", on_delay);
   serve(host, "/delay200", on_delay);
   serve(host, "/echo", on_echo);
+  serve(host, "/big", on_big);
   h2o_context_init(&context, h2o_evloop_create(), &config);
   h2o_timeout_init(context.loop, &ms10, 10);
   h2o_timeout_init(context.loop, &ms200, 200);
   accept_context.ctx = &context;
   accept_context.hosts = config.hosts;
+  if (argc > 2)
+    accept_context.ssl_ctx = tls_context();
   h2o_socket_read_start(h2o_evloop_socket_create(context.loop, listen_on(argv[1]), H2O_SOCKET_FLAG_DONT_READ), on_accept);
   while (h2o_evloop_run(context.loop, INT32_MAX) == 0 || errno == EINTR)
     ;

@@ -3,7 +3,8 @@
 #include <libwebsockets.h>
 
 struct request {
-  enum { NONE, DELAY, ECHO } kind;
+  enum { NONE, DELAY, ECHO, BIG } kind;
+  size_t sent; /* BIG */
   size_t n, room;
   unsigned char *body; /* behind LWS_PRE bytes of room, which lws_write wants */
 };
@@ -21,6 +22,29 @@ static int answer(struct lws *wsi, const void *body, size_t n) {
   return lws_http_transaction_completed(wsi) ? -1 : 0;
 }
 
+static int begin_big(struct lws *wsi) {
+  unsigned char out[LWS_PRE + 1024], *start = out + LWS_PRE, *at = start, *end = out + sizeof out;
+  if (lws_add_http_common_headers(wsi, 200, "text/plain", BIG_LEN, &at, end) || lws_finalize_http_header(wsi, &at, end) ||
+      lws_write(wsi, start, (size_t)(at - start), LWS_WRITE_HTTP_HEADERS) < 0)
+    return -1;
+  lws_callback_on_writable(wsi);
+  return 0;
+}
+
+static int go_on_with_big(struct lws *wsi, struct request *r) {
+  size_t n = BIG_LEN - r->sent < 262144 ? BIG_LEN - r->sent : 262144;
+  int last = r->sent + n == BIG_LEN;
+  if (lws_write(wsi, (unsigned char *)big() + r->sent, n, last ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
+    return -1;
+  r->sent += n;
+  if (!last) {
+    lws_callback_on_writable(wsi);
+    return 0;
+  }
+  r->kind = NONE;
+  return lws_http_transaction_completed(wsi) ? -1 : 0;
+}
+
 static int on_event(struct lws *wsi, enum lws_callback_reasons why, void *user, void *in, size_t len) {
   struct request *r = user;
   switch (why) {
@@ -34,8 +58,15 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons why, void *user, 
       lws_set_timer_usecs(wsi, ((char *)in)[6] ? 200000 : 10000);
       return 0;
     }
+    if (!strcmp(in, "/big")) {
+      r->kind = BIG;
+      r->sent = 0;
+      return begin_big(wsi);
+    }
     r->kind = ECHO;
     return 0;
+  case LWS_CALLBACK_HTTP_WRITEABLE:
+    return r && r->kind == BIG ? go_on_with_big(wsi, r) : 0;
   case LWS_CALLBACK_TIMER:
     if (!r || r->kind != DELAY)
       return 0;
@@ -80,6 +111,12 @@ int main(int argc, char **argv) {
   info.count_threads = 1;
   info.gid = (gid_t)-1;
   info.uid = (uid_t)-1;
+  if (argc > 2) {
+    info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+    info.ssl_cert_filepath = CERTIFICATE;
+    info.ssl_private_key_filepath = KEY;
+    info.alpn = "http/1.1";
+  }
   struct lws_context *context = lws_create_context(&info);
   if (!context)
     return 1;

@@ -18,7 +18,17 @@ struct request {
 };
 
 static struct MHD_Response *hello;
-static struct request plain; /* marks a /plaintext request that was seen once */
+static struct request plain; /* marks a request for /plaintext or /big that was seen once */
+
+/* Made when first asked for: a server that is not asked should not weigh a MiB more. */
+static struct MHD_Response *large(void) {
+  static struct MHD_Response *response;
+  if (!response) {
+    response = MHD_create_response_from_buffer(BIG_LEN, big(), MHD_RESPMEM_PERSISTENT);
+    MHD_add_response_header(response, "Content-Type", "text/plain");
+  }
+  return response;
+}
 
 static void delay(struct queue *q, struct MHD_Connection *connection, struct request *request, unsigned ms) {
   struct delayed *d = malloc(sizeof *d);
@@ -44,9 +54,9 @@ static enum MHD_Result on_request(void *unused, struct MHD_Connection *connectio
   (void)unused, (void)method, (void)version;
   struct request *r = *state;
   /* Never answered on the first call: an "early" answer makes MHD drop the pipelined requests behind it and close. */
-  if (!strcmp(url, "/plaintext")) {
+  if (!strcmp(url, "/plaintext") || !strcmp(url, "/big")) {
     if (r)
-      return MHD_queue_response(connection, 200, hello);
+      return MHD_queue_response(connection, 200, url[1] == 'b' ? large() : hello);
     *state = &plain;
     return MHD_YES;
   }
@@ -88,15 +98,34 @@ static void on_end(void *unused, struct MHD_Connection *connection, void **state
   }
 }
 
+static char *text_of(const char *name) {
+  static const size_t room = 8192;
+  FILE *file = fopen(name, "r");
+  char *text = calloc(1, room);
+  if (!file || !text || fread(text, 1, room, file) >= room) {
+    perror(name);
+    exit(1);
+  }
+  fclose(file);
+  return text;
+}
+
 int main(int argc, char **argv) {
   if (argc < 2)
     return 2;
   peer_start();
   hello = MHD_create_response_from_buffer(HELLO_LEN, HELLO, MHD_RESPMEM_PERSISTENT);
   MHD_add_response_header(hello, "Content-Type", "text/plain");
+  int tls = argc > 2;
+  struct MHD_OptionItem with_tls[] = {
+      {MHD_OPTION_HTTPS_MEM_KEY, 0, tls ? text_of(KEY) : NULL},
+      {MHD_OPTION_HTTPS_MEM_CERT, 0, tls ? text_of(CERTIFICATE) : NULL},
+      {MHD_OPTION_END, 0, NULL},
+  };
   struct MHD_Daemon *daemon = MHD_start_daemon(
-      MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO, 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET,
-      listen_on(argv[1]), MHD_OPTION_CONNECTION_LIMIT, 19000u, MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
+      MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | (tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, NULL,
+      MHD_OPTION_LISTEN_SOCKET, listen_on(argv[1]), MHD_OPTION_CONNECTION_LIMIT, 19000u, MHD_OPTION_NOTIFY_COMPLETED, on_end,
+      NULL, MHD_OPTION_ARRAY, tls ? with_tls : with_tls + 2, MHD_OPTION_END);
   if (!daemon)
     return 1;
   for (;;) {

@@ -63,6 +63,8 @@ pub const ENCKE_OPT_BACKLOG: c_int = 22;
 pub const ENCKE_OPT_CONNECT: c_int = 23;
 /// Live. Permission bits of the file of the next UNIX socket, such as 0660; 0 (default): as umask has it.
 pub const ENCKE_OPT_UNIX_MODE: c_int = 24;
+/// For a TLS handshake, from the connection on, default 10,000: it closes.
+pub const ENCKE_OPT_HANDSHAKE_TIMEOUT_MS: c_int = 25;
 /// Text: the Server field; "" (default): none.
 pub const ENCKE_OPT_SERVER_NAME: c_int = 1000;
 
@@ -126,6 +128,7 @@ fn range(option: c_int) -> Option<(&'static str, u64, u64)> {
         ENCKE_OPT_BACKLOG => ("ENCKE_OPT_BACKLOG", 1, i32::MAX as u64),
         ENCKE_OPT_CONNECT => ("ENCKE_OPT_CONNECT", 0, 1),
         ENCKE_OPT_UNIX_MODE => ("ENCKE_OPT_UNIX_MODE", 0, 0o777),
+        ENCKE_OPT_HANDSHAKE_TIMEOUT_MS => ("ENCKE_OPT_HANDSHAKE_TIMEOUT_MS", 1, MAX_MS),
         _ => return None,
     })
 }
@@ -169,6 +172,7 @@ impl encke_config {
             ENCKE_OPT_EXPECT => settings.manual_continue = value != 0,
             ENCKE_OPT_PIPELINE_SAFE => settings.pipeline_safe = value != 0,
             ENCKE_OPT_CONNECT => settings.connect = value != 0,
+            ENCKE_OPT_HANDSHAKE_TIMEOUT_MS => settings.handshake_timeout = value,
             _ => set_manner(&mut self.manner, option, value),
         }
         Ok(())

@@ -46,9 +46,10 @@ pub unsafe extern "C" fn encke_info(
                 ENCKE_INFO_LOCAL => driver.local_address(Id(id))?,
                 ENCKE_INFO_PEER => driver.peer_address(Id(id))?,
                 ENCKE_INFO_FD => driver.raw_fd(Id(id))?.to_string().into_bytes(),
-                ENCKE_INFO_SNI | ENCKE_INFO_TLS | ENCKE_INFO_ALPN | ENCKE_INFO_CLIENT_CERT => {
-                    driver.raw_fd(Id(id)).map(|_| Vec::new())?
-                }
+                ENCKE_INFO_SNI => driver.tls_server_name(Id(id))?,
+                ENCKE_INFO_TLS => driver.tls_version_and_suite(Id(id))?,
+                ENCKE_INFO_ALPN => driver.tls_protocol(Id(id))?,
+                ENCKE_INFO_CLIENT_CERT => driver.tls_client_certificate(Id(id))?,
                 _ => return Err(Error::invalid(format!("{what} is no ENCKE_INFO_ fact"))),
             };
             input::give_bytes(&value, what != ENCKE_INFO_CLIENT_CERT, buf, cap, need).map(|()| 0)

@@ -216,10 +216,11 @@ pub unsafe extern "C" fn encke_free(e: *mut encke) {
 
 /// Listens: "127.0.0.1:8080", "[::1]:8080", ":8080" (any address, IPv6 and IPv4), "localhost:8080" (127.0.0.1),
 /// "unix:/run/x.sock"; port 0 lets the system choose, see ENCKE_INFO_LOCAL. A UNIX socket's file that nobody listens on
-/// any more is replaced, and removed at the end. tls may be NULL; out may be NULL, else it gets the listener's id.
-/// [loop thread]
+/// any more is replaced, and removed at the end. tls: the certificates for HTTPS, which the listener keeps a reference to;
+/// NULL: HTTP. out may be NULL, else it gets the listener's id. [loop thread]
 /// ENCKE_E_INVAL: the address is not understood; ENCKE_E_SYS: it cannot be had (in use, not permitted);
-/// ENCKE_E_NOTSUP: tls is not NULL and this build has no TLS; ENCKE_E_STATE: the encke drains. Since 0.1.
+/// ENCKE_E_TLS: tls has no certificate; ENCKE_E_NOTSUP: tls is not NULL and this build has no TLS; ENCKE_E_STATE: the encke
+/// drains. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_listen(
     e: *mut encke,
@@ -232,11 +233,11 @@ pub unsafe extern "C" fn encke_listen(
         on_loop(e, |inner| {
             let text = input::c_text(address, "address")?;
             let text = std::str::from_utf8(text).map_err(|_| Error::invalid("the address is not UTF-8"))?;
-            super::tls::none(tls)?;
+            let certificates = super::tls::given(tls)?;
             if inner.driver.engine.is_draining() {
                 return Err(Error::State);
             }
-            let id = inner.driver.listen(&address::parse(text)?, inner.manner)?;
+            let id = inner.driver.listen(&address::parse(text)?, inner.manner, certificates)?;
             if !out.is_null() {
                 *out = id.0;
             }
@@ -247,15 +248,16 @@ pub unsafe extern "C" fn encke_listen(
 
 /// Takes a stream socket that is bound and listening (socket activation, pre-fork), or connected (accepted elsewhere, a
 /// socketpair): the library asks the socket which, and makes it non-blocking. It is taken on ENCKE_OK only, then the
-/// library closes it; out (may be NULL) gets the id of the listener or of the connection. [loop thread]
+/// library closes it; tls as encke_listen; out (may be NULL) gets the id of the listener or of the connection. [loop thread]
 /// ENCKE_E_INVAL: no stream socket; ENCKE_E_SYS: the socket cannot be used, or is neither listening nor connected;
-/// ENCKE_E_STATE: the encke drains, or ENCKE_OPT_MAX_CONNECTIONS is reached; ENCKE_E_NOTSUP: as encke_listen. Since 0.1.
+/// ENCKE_E_STATE: the encke drains, or ENCKE_OPT_MAX_CONNECTIONS is reached; ENCKE_E_TLS,
+/// ENCKE_E_NOTSUP: as encke_listen. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_adopt(e: *mut encke, fd: encke_fd_t, tls: *mut encke_tls, out: *mut encke_id) -> c_int {
     // SAFETY: the host gives NULL or a living encke, and NULL or a writable id.
     unsafe {
         on_loop(e, |inner| {
-            super::tls::none(tls)?;
+            let certificates = super::tls::given(tls)?;
             if fd < 0 {
                 return Err(Error::invalid("the fd is negative"));
             }
@@ -263,7 +265,7 @@ pub unsafe extern "C" fn encke_adopt(e: *mut encke, fd: encke_fd_t, tls: *mut en
                 return Err(Error::State);
             }
             // SAFETY: the host gives an open fd; it is given back below unless it is taken.
-            match inner.driver.adopt(OwnedFd::from_raw_fd(fd)) {
+            match inner.driver.adopt(OwnedFd::from_raw_fd(fd), certificates) {
                 Ok(id) => {
                     if !out.is_null() {
                         *out = id.0;

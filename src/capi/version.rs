@@ -35,6 +35,7 @@ pub unsafe extern "C" fn encke_has_feature(name: *const c_char) -> c_int {
         // SAFETY: the host gives NULL or NUL-terminated text.
         let Ok(name) = (unsafe { input::c_text(name, "name") }) else { return 0 };
         let sendfile = cfg!(any(target_os = "linux", target_os = "android"));
-        c_int::from(name == b"one-fd" || name == b"sendfile" && sendfile)
+        let tls = cfg!(feature = "tls");
+        c_int::from(name == b"one-fd" || name == b"sendfile" && sendfile || name == b"tls" && tls)
     })
 }

@@ -15,35 +15,40 @@ use super::wheel::{Items, Links};
 pub const NONE: u32 = u32::MAX;
 
 /// The peer has closed its sending side.
-pub const EOF: u16 = 1;
+pub const EOF: u32 = 1;
 /// No further request is taken; the connection closes when the pipeline is empty.
-pub const STOPPED: u16 = 2;
+pub const STOPPED: u32 = 2;
 /// In the list of connections that may go on.
-pub const READY: u16 = 4;
+pub const READY: u32 = 4;
 /// In the list of connections that have something to write or to end.
-pub const DIRTY: u16 = 8;
+pub const DIRTY: u32 = 8;
 /// Has a request that waits for the host's hands to be less full.
-pub const PAUSED: u16 = 16;
+pub const PAUSED: u32 = 16;
 /// Waits for its own pipeline, output or credit.
-pub const WAITS: u16 = 32;
+pub const WAITS: u32 = 32;
 /// The last request must be settled before the next is read (Upgrade, CONNECT).
-pub const HOLDS: u16 = 64;
+pub const HOLDS: u32 = 64;
 /// An unsafe request is in the host's hands (with the setting `pipeline_safe`).
-pub const UNSAFE: u16 = 128;
+pub const UNSAFE: u32 = 128;
 /// All answers are queued; it ends when they are sent.
-pub const CLOSING: u16 = 256;
+pub const CLOSING: u32 = 256;
 /// Its sending side is closed; what still comes is dropped.
-pub const LINGERS: u16 = 512;
+pub const LINGERS: u32 = 512;
 /// Cut: nothing more is sent.
-pub const CUT: u16 = 1024;
+pub const CUT: u32 = 1024;
 /// Has taken a first byte of the next request head.
-pub const IN_HEAD: u16 = 2048;
+pub const IN_HEAD: u32 = 2048;
 /// The end of input was dealt with.
-pub const EOF_TOLD: u16 = 4096;
+pub const EOF_TOLD: u32 = 4096;
 /// Cut when nothing was under way: it closes without a reset.
-pub const QUIET: u16 = 8192;
+pub const QUIET: u32 = 8192;
 /// Is not read because the memory of all connections is used up.
-pub const STARVED: u16 = 1 << 14;
+pub const STARVED: u32 = 1 << 14;
+
+/// Its driver prepares it (TLS): no request can come yet.
+pub const OPENING: u32 = 1 << 15;
+/// What it carries is encrypted on its way.
+pub const SECURE: u32 = 1 << 16;
 
 #[derive(Debug)]
 pub struct Connection {
@@ -66,12 +71,12 @@ pub struct Connection {
     /// Bytes accounted for its buffers, and for its unsent output.
     pub charge: u32,
     pub queued: u64,
-    pub flags: u16,
+    pub flags: u32,
     pub peer: Peer,
 }
 
 impl Connection {
-    pub fn new(listener: Id, peer: Peer, now: u64) -> Connection {
+    pub fn new(listener: Id, peer: Peer, flags: u32, now: u64) -> Connection {
         Connection {
             links: Links::default(),
             since: now,
@@ -86,13 +91,13 @@ impl Connection {
             dropped: 0,
             charge: 0,
             queued: 0,
-            flags: 0,
+            flags,
             peer,
         }
     }
 
     #[inline]
-    pub fn is(&self, flags: u16) -> bool {
+    pub fn is(&self, flags: u32) -> bool {
         self.flags & flags != 0
     }
 

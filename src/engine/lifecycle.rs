@@ -16,6 +16,7 @@ const LINGER: u64 = 2_000;
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
+    Opening,
     Linger,
     Write,
     Head,
@@ -30,9 +31,10 @@ impl Engine {
         (self.connections.len() as u64) < self.settings.max_connections && self.draining.is_none()
     }
 
-    /// A new connection.
-    pub fn accept(&mut self, listener: Id, peer: Peer) -> Option<u32> {
-        let connection = self.connections.insert(Connection::new(listener, peer, self.now))?;
+    /// A new connection. A secure one is told by [`Engine::opened`] when it can carry requests.
+    pub fn accept(&mut self, listener: Id, peer: Peer, secure: bool) -> Option<u32> {
+        let flags = if secure { SECURE | OPENING } else { 0 };
+        let connection = self.connections.insert(Connection::new(listener, peer, flags, self.now))?;
         self.counters.accepted += 1;
         if self.settings.wants(event::CONNECTION) {
             let id = self.connection_id(connection);
@@ -40,6 +42,16 @@ impl Engine {
         }
         self.schedule(connection);
         Some(connection)
+    }
+
+    /// The connection is ready for requests.
+    pub fn opened(&mut self, connection: u32) {
+        let Some(c) = self.connections.at_mut(connection) else { return };
+        if c.is(OPENING) {
+            c.flags &= !OPENING;
+            c.since = self.now;
+            self.schedule(connection);
+        }
     }
 
     /// Accept trouble, for the host.
@@ -56,6 +68,9 @@ impl Engine {
         }
         if c.is(LINGERS) {
             return Some((c.since + LINGER, Wait::Linger));
+        }
+        if c.is(OPENING) {
+            return Some((c.since + self.settings.handshake_timeout, Wait::Opening));
         }
         let mut earliest = None;
         let mut consider = |at: u64, wait: Wait| match earliest {
@@ -142,7 +157,7 @@ impl Engine {
                 }
                 self.make_dirty(connection);
             }
-            Wait::Write => self.cut(connection, End::Timeout),
+            Wait::Opening | Wait::Write => self.cut(connection, End::Timeout),
             Wait::Idle => self.stop(connection),
             Wait::Head => {
                 let fault = if self.connections.at(connection).is_some_and(|c| c.is(PAUSED | STARVED)) {

@@ -446,7 +446,7 @@ impl Engine {
         }
     }
 
-    fn release(&mut self, connection: u32, flag: u16) -> bool {
+    fn release(&mut self, connection: u32, flag: u32) -> bool {
         let Some(c) = self.connections.at_mut(connection) else { return false };
         if !c.is(flag) {
             return false;
@@ -476,7 +476,7 @@ impl Engine {
 }
 
 /// Connections that ended leave their places in a list behind: now and then it is swept.
-fn sweep(list: &mut VecDeque<u32>, connections: &Slab<Connection>, flag: u16) {
+fn sweep(list: &mut VecDeque<u32>, connections: &Slab<Connection>, flag: u32) {
     if list.len() > 2 * connections.len() + 64 {
         list.retain(|connection| connections.at(*connection).is_some_and(|c| c.is(flag)));
     }

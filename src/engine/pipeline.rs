@@ -246,7 +246,7 @@ impl Engine {
     }
 
     /// Answers bytes that are no request, after the answers to what came before; the connection ends with it.
-    pub(super) fn refuse(&mut self, connection: u32, fault: Fault) {
+    pub fn refuse(&mut self, connection: u32, fault: Fault) {
         let Some(id) = self.enqueue(connection, exchange::HIDDEN) else {
             return self.cut(connection, End::Limit);
         };
@@ -316,7 +316,7 @@ impl Engine {
     // ---- ends --------------------------------------------------------------------------------------------------------------
 
     /// No further request; the connection ends when its answers are sent.
-    pub(super) fn stop(&mut self, connection: u32) {
+    pub fn stop(&mut self, connection: u32) {
         if let Some(c) = self.connections.at_mut(connection) {
             c.flags |= STOPPED;
         }

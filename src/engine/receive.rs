@@ -312,6 +312,9 @@ impl Engine {
             Id::new(self.tag.number, Kind::Connection, connection, self.connections.generation(connection));
         let Some(c) = self.connections.at_mut(connection) else { return Step::Took(data.len()) };
         head.listener = c.listener;
+        if c.is(SECURE) {
+            head.flags |= head::TLS;
+        }
         if holds {
             head.flags |= head::UPGRADE;
             c.flags |= HOLDS;

@@ -6,6 +6,8 @@ pub struct Settings {
     /// Bits of the optional events the host wants, by event kind.
     pub events: u64,
     pub max_connections: u64,
+    /// For the preparation of a secure connection.
+    pub handshake_timeout: u64,
     pub max_pipeline: u32,
     pub max_head: usize,
     pub max_body: u64,
@@ -36,6 +38,7 @@ impl Default for Settings {
         Settings {
             events: 0,
             max_connections: 100_000,
+            handshake_timeout: 10_000,
             max_pipeline: 128,
             max_head: 32 << 10,
             max_body: 64 << 20,

@@ -2,6 +2,7 @@
 //! listener out until it may be over; nothing is accepted that the limits have no room for.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{acceptfrom_with, getpeername, sockopt, SocketFlags};
@@ -10,6 +11,7 @@ use super::address::{self, Address};
 use super::driver::{Driver, Socket};
 use super::listener::{system, Listener, Manner};
 use super::poller::Token;
+use super::secure::{Certificates, Secure};
 use super::socket;
 use crate::engine::event::End;
 use crate::engine::id::{Id, Kind};
@@ -21,9 +23,8 @@ const ACCEPTS: usize = 64;
 const ACCEPT_PAUSE: u64 = 100;
 
 impl Driver {
-    pub fn listen(&mut self, address: &Address, manner: Manner) -> Result<Id, Error> {
-        let listener = Listener::open(address, manner)?;
-        self.add_listener(listener)
+    pub fn listen(&mut self, address: &Address, manner: Manner, tls: Option<Arc<Certificates>>) -> Result<Id, Error> {
+        self.add_listener(Listener::open(address, manner)?.speaking(tls))
     }
 
     pub(super) fn add_listener(&mut self, listener: Listener) -> Result<Id, Error> {
@@ -44,7 +45,7 @@ impl Driver {
     }
 
     /// Takes a bound socket, listening or connected. On a fault it is given back.
-    pub fn adopt(&mut self, fd: OwnedFd) -> Result<Id, (OwnedFd, Error)> {
+    pub fn adopt(&mut self, fd: OwnedFd, tls: Option<Arc<Certificates>>) -> Result<Id, (OwnedFd, Error)> {
         let listening = match listens(&fd) {
             Ok(listening) => listening,
             Err(errno) => return Err((fd, system("adopting: no socket that can be asked", errno))),
@@ -63,7 +64,7 @@ impl Driver {
         if listening {
             let _ = sockopt::set_tcp_nodelay(&fd, true);
             let Some(slot) = self.listeners.reserve() else { return Err((fd, Error::NoMemory)) };
-            self.listeners.fill(slot, || Listener::adopt(fd));
+            self.listeners.fill(slot, || Listener::adopt(fd).speaking(tls));
             let (token, id) = (Token::Listener(slot), self.listener_id(slot));
             let added = match self.listeners.at(slot) {
                 Some(listener) => self.poller.add_listener(listener.fd.as_fd(), token),
@@ -79,7 +80,7 @@ impl Driver {
         }
         let _ = sockopt::set_tcp_nodelay(&fd, true);
         self.tick();
-        match self.take_connection(fd, Id::NONE, peer) {
+        match self.take_connection(fd, Id::NONE, peer, tls) {
             Ok(connection) => {
                 self.settle_truth();
                 Ok(self.engine.connection_id(connection))
@@ -88,8 +89,14 @@ impl Driver {
         }
     }
 
-    pub(super) fn take_connection(&mut self, fd: OwnedFd, listener: Id, peer: Peer) -> Result<u32, (OwnedFd, Errno)> {
-        let Some(slot) = self.engine.accept(listener, peer) else { return Err((fd, Errno::NFILE)) };
+    pub(super) fn take_connection(
+        &mut self,
+        fd: OwnedFd,
+        listener: Id,
+        peer: Peer,
+        tls: Option<Arc<Certificates>>,
+    ) -> Result<u32, (OwnedFd, Errno)> {
+        let Some(slot) = self.engine.accept(listener, peer, tls.is_some()) else { return Err((fd, Errno::NFILE)) };
         let generation = self.engine.connection_id(slot).generation();
         if let Err(errno) = self.poller.add(fd.as_fd(), Token::Connection { slot, generation }) {
             self.engine.remove(slot, End::Host);
@@ -99,7 +106,9 @@ impl Driver {
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
         }
-        self.sockets[index] = Some(Socket { fd, generation, readable: false, blocked: false, end: false, dead: false });
+        let secure = tls.map(Secure::new);
+        self.sockets[index] =
+            Some(Socket { fd, generation, readable: false, blocked: false, end: false, dead: false, secure });
         Ok(slot)
     }
 
@@ -155,8 +164,9 @@ impl Driver {
                 if socket::prepare(fd.as_fd()).is_err() {
                     return true;
                 }
+                let tls = listener.tls.clone();
                 let id = self.listener_id(slot);
-                match self.take_connection(fd, id, address::peer(address)) {
+                match self.take_connection(fd, id, address::peer(address), tls) {
                     Ok(_) => return true,
                     Err((_, errno)) => errno,
                 }

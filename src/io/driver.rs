@@ -12,6 +12,7 @@ use super::address;
 use super::clock;
 use super::listener::{system, Listener};
 use super::poller::{Poller, Readiness, Token};
+use super::secure::{Handshakes, Secure};
 use super::wake::Waker;
 use super::watch::Watches;
 use crate::engine::event::{End, Event};
@@ -45,6 +46,7 @@ pub(super) struct Socket {
     pub(super) end: bool,
     /// Nothing can be sent any more.
     pub(super) dead: bool,
+    pub(super) secure: Option<Box<Secure>>,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,9 @@ pub struct Driver {
     waker: Arc<Waker>,
     stats: Arc<Stats>,
     pub(super) scratch: Box<[u8]>,
+    /// Ciphertext on its way to a socket.
+    pub(super) cipher: Vec<u8>,
+    pub(super) handshakes: Handshakes,
     found: Vec<Readiness>,
     pub(super) accepting: VecDeque<u32>,
     /// Listeners that rest, and until when.
@@ -100,6 +105,8 @@ impl Driver {
             waker,
             stats: Arc::default(),
             scratch: vec![0; SCRATCH].into(),
+            cipher: Vec::new(),
+            handshakes: Handshakes::new(),
             found: Vec::new(),
             accepting: VecDeque::new(),
             resting: 0,
@@ -234,6 +241,7 @@ impl Driver {
             self.turn(connection);
             left -= 1;
         }
+        self.step_handshakes();
         self.accept(left.max(1) as usize);
         // Not before what has come in the meantime was read, unless that never ends.
         if !more || self.engine.now() > self.expired + EXPIRE_AT_LEAST {
@@ -244,7 +252,8 @@ impl Driver {
         self.left_over = more;
         self.draining = self.engine.has_events();
         self.settle();
-        Ok(!self.engine.events_full() && (more || self.engine.ready_len() > 0 || !self.accepting.is_empty()))
+        let more = more || self.engine.ready_len() > 0 || !self.accepting.is_empty() || !self.handshakes.is_empty();
+        Ok(more && !self.engine.events_full())
     }
 
     /// The next event. `None`: there is none, and the answers given so far are written.
@@ -400,7 +409,8 @@ impl Driver {
                     socket.blocked = false;
                 }
                 // An edge that only says "writable" concerns nobody who has nothing to write.
-                if socket.readable || self.engine.connection(slot).is_some_and(|c| c.unsent() > 0) {
+                let cipher = socket.secure.as_ref().is_some_and(|secure| secure.has_unsent());
+                if socket.readable || cipher || self.engine.connection(slot).is_some_and(|c| c.unsent() > 0) {
                     self.engine.make_ready(slot);
                 }
             }
@@ -426,6 +436,7 @@ impl Driver {
             || self.engine.ready_len() > 0
             || self.engine.is_dirty()
             || !self.accepting.is_empty()
+            || !self.handshakes.is_empty()
     }
 
     fn settle(&mut self) {

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{stat, unlink};
 use rustix::io::Errno;
@@ -12,6 +13,7 @@ use rustix::net::{
 };
 
 use super::address::Address;
+use super::secure::Certificates;
 use crate::engine::Error;
 
 /// How the next socket is opened.
@@ -32,6 +34,8 @@ pub struct Listener {
     pub rests: bool,
     /// The host was told of trouble that is not over.
     pub told: bool,
+    /// Its connections speak TLS, with these.
+    pub tls: Option<Arc<Certificates>>,
 }
 
 pub fn system(what: impl Into<String>, errno: Errno) -> Error {
@@ -44,7 +48,11 @@ pub fn system(what: impl Into<String>, errno: Errno) -> Error {
 
 impl Listener {
     pub fn adopt(fd: OwnedFd) -> Listener {
-        Listener { fd, file: None, rests: false, told: false }
+        Listener { fd, file: None, rests: false, told: false, tls: None }
+    }
+
+    pub fn speaking(self, tls: Option<Arc<Certificates>>) -> Listener {
+        Listener { tls, ..self }
     }
 
     pub fn open(address: &Address, manner: Manner) -> Result<Listener, Error> {

@@ -11,7 +11,10 @@ pub mod fork;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod kqueue;
 pub mod listener;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 pub mod poller;
+pub mod secure;
 pub mod socket;
 mod traffic;
 pub mod wake;

@@ -6,23 +6,24 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use super::driver::Driver;
+use super::driver::{Driver, Socket};
 use super::poller::Poller;
 use super::socket;
 use crate::engine::event::End;
 use crate::engine::output::Front;
 use crate::engine::Verdict;
 
-const SLICES: usize = 16;
+pub(super) const SLICES: usize = 16;
 /// Bytes written to one connection before the others have their turn.
-const WRITE_TURN: u64 = 1 << 20;
+pub(super) const WRITE_TURN: u64 = 1 << 20;
 
 impl Driver {
     /// One connection's turn.
     pub(super) fn turn(&mut self, connection: u32) {
         let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
         let (readable, blocked, dead) = (socket.readable, socket.blocked, socket.dead);
-        if !blocked && self.engine.connection(connection).is_some_and(|c| c.unsent() > 0) {
+        let unsent = self.engine.connection(connection).is_some_and(|c| c.unsent() > 0) || self.has_cipher(connection);
+        if !blocked && unsent {
             self.write(connection);
         }
         if self.engine.has_buffered(connection) {
@@ -31,7 +32,9 @@ impl Driver {
         if readable && self.engine.events_full() {
             self.engine.make_ready(connection);
         } else if readable && self.engine.admit(connection) {
-            self.read(connection);
+            if !self.is_handshake(connection) {
+                self.read(connection);
+            }
         } else if dead && self.engine.connection(connection).is_some() {
             // It is not read now, and what it waits for cannot reach it any more.
             self.lose(connection);
@@ -46,6 +49,9 @@ impl Driver {
         match socket::receive(socket.fd.as_fd(), &mut self.scratch) {
             Ok(0) => {
                 socket.readable = false;
+                if socket.secure.as_ref().is_some_and(|secure| !secure.ends_well()) {
+                    return self.lose(connection);
+                }
                 if socket.dead {
                     self.engine.end_of_input(connection);
                     return self.lose(connection);
@@ -56,7 +62,11 @@ impl Driver {
                 // A short read has emptied the socket, unless an end was announced.
                 socket.readable = n == self.scratch.len() || socket.end;
                 let again = socket.readable;
-                self.engine.receive(connection, &self.scratch[..n]);
+                if socket.secure.is_some() {
+                    self.decrypt(connection, n);
+                } else {
+                    self.engine.receive(connection, &self.scratch[..n]);
+                }
                 if again {
                     self.engine.make_ready(connection);
                 }
@@ -78,6 +88,9 @@ impl Driver {
     }
 
     pub(super) fn write(&mut self, connection: u32) {
+        if matches!(self.sockets.get(connection as usize), Some(Some(Socket { secure: Some(_), .. }))) {
+            return self.write_secure(connection);
+        }
         let mut turn = 0;
         loop {
             let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
@@ -138,11 +151,17 @@ impl Driver {
         let Some(Some(socket)) = self.sockets.get(connection as usize) else { return };
         match verdict {
             Verdict::Stay => {}
+            Verdict::Shutdown if socket.secure.is_some() => self.close_sending(connection),
             Verdict::Shutdown => {
                 socket::shut_down_sending(socket.fd.as_fd());
                 self.engine.make_ready(connection);
             }
-            Verdict::Close => self.forget(connection, End::Peer),
+            Verdict::Close => {
+                if socket.secure.is_some() {
+                    self.close_sending(connection);
+                }
+                self.forget(connection, End::Peer);
+            }
             Verdict::Reset => {
                 socket::reset_on_close(socket.fd.as_fd());
                 self.forget(connection, End::Peer);
@@ -170,7 +189,7 @@ impl Driver {
             return;
         }
         let read = self.engine.wants_input(connection);
-        let unsent = self.engine.connection(connection).is_some_and(|c| c.unsent() > 0);
+        let unsent = self.engine.connection(connection).is_some_and(|c| c.unsent() > 0) || self.has_cipher(connection);
         if let Some(Some(socket)) = self.sockets.get(connection as usize) {
             self.poller.want(socket.fd.as_fd(), read, unsent && socket.blocked);
         }

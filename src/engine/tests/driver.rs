@@ -322,7 +322,7 @@ impl Driver {
             }
             let Some(pipe) = self.backlog.pop_front() else { return };
             self.moved += 1;
-            let Some(connection) = self.engine.accept(self.listener, Peer::unknown()) else { return };
+            let Some(connection) = self.engine.accept(self.listener, Peer::unknown(), false) else { return };
             self.pipes[pipe].connection = Some(connection);
             self.pipes[pipe].edge = true;
             let index = connection as usize;

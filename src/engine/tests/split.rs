@@ -42,7 +42,7 @@ impl Served {
     fn new() -> Served {
         let settings = Settings { buffer_body: 16, body_window: 1000, ..Settings::default() };
         let mut engine = Engine::new(settings, Tag { number: 1, used: 0 }, 0, 1_000_000_000);
-        let connection = engine.accept(Id::NONE, Peer::unknown()).unwrap();
+        let connection = engine.accept(Id::NONE, Peer::unknown(), false).unwrap();
         Served { engine, connection, seen: Outcome::default(), open: Vec::new() }
     }
 
