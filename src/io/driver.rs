@@ -31,6 +31,8 @@ const SCRATCH: usize = 64 << 10;
 const BUSY: u32 = 2;
 /// Drains that do not look ahead after one that did in vain.
 const SHORT_SIGHT: u32 = 16;
+/// Connections accepted in a run that was busy with handshakes: the others are not to wait for both.
+const ACCEPTS_BESIDE_HANDSHAKES: usize = 8;
 /// Deadlines are looked at this often also while there is always more to read.
 const EXPIRE_AT_LEAST: u64 = 500;
 
@@ -241,8 +243,8 @@ impl Driver {
             self.turn(connection);
             left -= 1;
         }
-        self.step_handshakes();
-        self.accept(left.max(1) as usize);
+        let handshakes = self.step_handshakes();
+        self.accept(if handshakes { ACCEPTS_BESIDE_HANDSHAKES } else { left.max(1) as usize });
         // Not before what has come in the meantime was read, unless that never ends.
         if !more || self.engine.now() > self.expired + EXPIRE_AT_LEAST {
             self.expired = self.engine.now();

@@ -132,8 +132,9 @@ impl Driver {
         true
     }
 
-    /// Some steps of handshakes.
-    pub(super) fn step_handshakes(&mut self) {
+    /// Some steps of handshakes; whether there were any.
+    pub(super) fn step_handshakes(&mut self) -> bool {
+        let any = !self.handshakes.is_empty();
         for _ in 0..STEPS {
             let Some((connection, generation)) = self.handshakes.pop_front() else { break };
             let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { continue };
@@ -144,6 +145,7 @@ impl Driver {
             self.read(connection);
             self.tell_wants(connection);
         }
+        any
     }
 
     /// The first `n` bytes of the scratch buffer came.
@@ -228,7 +230,13 @@ impl Driver {
                     }
                 }
             };
-            let Some(taken) = taken else { return self.lose(connection) };
+            let Some(taken) = taken else {
+                // The session is used up: it has said so to the peer.
+                if self.transmit_cipher(connection, 0) {
+                    self.lose(connection);
+                }
+                return;
+            };
             turn += taken as u64;
             if !self.transmit_cipher(connection, taken) {
                 return;

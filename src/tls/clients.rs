@@ -9,9 +9,9 @@ use std::sync::Arc;
 use pki_types::pem::SectionKind;
 use pki_types::{CertificateDer, UnixTime};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
 use super::{chain, pem, Unusable};
@@ -83,12 +83,11 @@ impl Policy {
         };
         let builder = WebPkiClientVerifier::builder_with_provider(self.store.clone(), provider.clone());
         let builder = if optional { builder.allow_unauthenticated() } else { builder };
-        builder.build().unwrap_or_else(|why| refuse(why, optional))
+        // Built without roots it is an error.
+        builder
+            .build()
+            .unwrap_or_else(|_| Arc::new(Refuser { optional, algorithms: provider.signature_verification_algorithms }))
     }
-}
-
-fn refuse(why: VerifierBuilderError, optional: bool) -> Arc<dyn ClientCertVerifier> {
-    Arc::new(Refuser { optional, why: why.to_string() })
 }
 
 /// Roots that were read and found good.
@@ -113,17 +112,11 @@ impl Roots {
     }
 }
 
-/// Stands in for a verifier without roots: it accepts no certificate.
+/// Stands in for a verifier as long as there is no root: it accepts no certificate.
 #[derive(Debug)]
 struct Refuser {
     optional: bool,
-    why: String,
-}
-
-impl Refuser {
-    fn error(&self) -> Error {
-        Error::General(format!("no client certificate can be verified: {}", self.why))
-    }
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientCertVerifier for Refuser {
@@ -141,7 +134,7 @@ impl ClientCertVerifier for Refuser {
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+        Err(CertificateError::UnknownIssuer.into())
     }
 
     fn verify_tls12_signature(
@@ -150,7 +143,7 @@ impl ClientCertVerifier for Refuser {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(self.error())
+        Err(CertificateError::UnknownIssuer.into())
     }
 
     fn verify_tls13_signature(
@@ -159,10 +152,10 @@ impl ClientCertVerifier for Refuser {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(self.error())
+        Err(CertificateError::UnknownIssuer.into())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        super::provider::backend::default_provider().signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }

@@ -52,12 +52,20 @@ fn describe(key: &PrivateKeyDer<'_>) -> String {
         PrivateKeyDer::Pkcs8(der) => pkcs8(der.secret_pkcs8_der()),
         _ => None,
     };
-    match kind.as_deref() {
+    match kind {
         None => "it is damaged".into(),
-        Some(kind @ ("ECDSA on P-256" | "ECDSA on P-384" | "Ed25519")) => format!("it is damaged; {kind}, as it seems"),
+        Some(kind) if is_usable(&kind) => format!("it is damaged; {kind}, as it seems"),
         Some(kind) => {
             format!("{kind} cannot be used; make one of ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits")
         }
+    }
+}
+
+fn is_usable(kind: &str) -> bool {
+    let bits = kind.strip_prefix("RSA of ").and_then(|rest| rest.strip_suffix(" bits"));
+    match bits.and_then(|bits| bits.parse().ok()) {
+        Some(bits) => (2048..=4096).contains(&bits),
+        None => matches!(kind, "ECDSA on P-256" | "ECDSA on P-384" | "Ed25519"),
     }
 }
 

@@ -46,7 +46,7 @@ impl Names {
         }
     }
 
-    fn find(&self, name: Option<&str>, fits: impl Fn(&CertifiedKey) -> bool) -> Option<&Arc<CertifiedKey>> {
+    pub(super) fn find(&self, name: Option<&str>, fits: impl Fn(&CertifiedKey) -> bool) -> Option<&Arc<CertifiedKey>> {
         let under = |key: &str| {
             let places = self.by_name.get(key)?;
             places.iter().filter_map(|place| self.certificates.get(*place as usize)).find(|found| fits(found))

@@ -96,6 +96,7 @@ impl Session {
 
     /// Takes ciphertext as it came, and decrypts it in place. What must be sent in return is appended to `out`; `plain`
     /// is called for each piece of plaintext. An error is final; `out` then has the alert, if there is one to send.
+    /// After [`Session::close`] input is not looked at any more: nobody could be told what is wrong with it.
     pub fn receive(
         &mut self,
         data: &mut [u8],
@@ -119,6 +120,9 @@ impl Session {
         }
         if self.peer_closed {
             return Ok(Progress::Closed);
+        }
+        if self.closing {
+            return Ok(Progress::Going);
         }
         let was_handshaking = !self.established;
         self.take_in(data, out, plain).map_err(|failure| self.fail(failure))?;
@@ -206,12 +210,14 @@ impl Session {
         self.write(out, expected, |traffic, space| traffic.encrypt(data, space)).map_err(|failure| self.fail(failure))
     }
 
-    /// Appends close_notify, once; nothing if there is nobody to say it to.
+    /// Appends close_notify, once; nothing if still handshaking or failed.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         if self.established && !self.closing && matches!(self.state, State::Running(_)) {
             self.closing = true;
             // Failing here means that close_notify or an alert has gone out before.
             let _ = self.write(out, 2 + OVERHEAD, |traffic, space| traffic.queue_close_notify(space));
+            self.kept = Vec::new();
+            self.seen = 0;
         }
     }
 
@@ -219,46 +225,14 @@ impl Session {
         &mut self,
         out: &mut Vec<u8>,
         expected: usize,
-        mut write: impl FnMut(&mut WriteTraffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
+        write: impl FnMut(&mut WriteTraffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), Failure> {
         let State::Running(connection) = &mut self.state else {
             return Err(Failure::new("no session"));
         };
-        loop {
-            // What rustls has seen and not discarded it must see again.
-            match connection.process_tls_records(&mut self.kept[..self.seen]).state {
-                Ok(ConnectionState::EncodeTlsData(chunk)) => encode(chunk, out),
-                Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    let start = out.len();
-                    let mut room = expected;
-                    let written = loop {
-                        out.resize(start + room, 0);
-                        match write(&mut traffic, &mut out[start..]) {
-                            Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size }))
-                                if required_size > room =>
-                            {
-                                room = required_size;
-                            }
-                            other => break other,
-                        }
-                    };
-                    out.truncate(start + *written.as_ref().unwrap_or(&0));
-                    return match written {
-                        Ok(_) => Ok(()),
-                        Err(why) => {
-                            flush(connection, out);
-                            Err(Failure::new(why))
-                        }
-                    };
-                }
-                Ok(_) => return Err(Failure::new("nothing can be sent any more")),
-                Err(why) => {
-                    flush(connection, out);
-                    return Err(Failure::new(why));
-                }
-            }
-        }
+        // What rustls has seen and not discarded it must see again.
+        let seen = &mut self.kept[..self.seen];
+        write_records(connection, seen, out, expected, write).inspect_err(|_| flush(connection, out))
     }
 
     fn connection(&self) -> Option<&UnbufferedServerConnection> {
@@ -328,6 +302,38 @@ fn process(
             _ => return Ok(done + discard),
         }
         done += discard;
+    }
+}
+
+/// Appends what `write` makes; `expected` is the room that it takes, unless something else has to go out before.
+fn write_records(
+    connection: &mut UnbufferedServerConnection,
+    seen: &mut [u8],
+    out: &mut Vec<u8>,
+    expected: usize,
+    mut write: impl FnMut(&mut WriteTraffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
+) -> Result<(), Failure> {
+    loop {
+        match connection.process_tls_records(seen).state.map_err(Failure::new)? {
+            ConnectionState::EncodeTlsData(chunk) => encode(chunk, out),
+            ConnectionState::TransmitTlsData(sent) => sent.done(),
+            ConnectionState::WriteTraffic(mut traffic) => {
+                let start = out.len();
+                let mut room = expected;
+                let written = loop {
+                    out.resize(start + room, 0);
+                    match write(&mut traffic, &mut out[start..]) {
+                        Err(EncryptError::InsufficientSize(more)) if more.required_size > room => {
+                            room = more.required_size;
+                        }
+                        other => break other,
+                    }
+                };
+                out.truncate(start + *written.as_ref().unwrap_or(&0));
+                return written.map(|_| ()).map_err(Failure::new);
+            }
+            _ => return Err(Failure::new("nothing can be sent any more")),
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+use rustls::crypto::{ActiveKeyExchange, CryptoProvider, SharedSecret, SupportedKxGroup};
 use rustls::version::{TLS12, TLS13};
-use rustls::{AlertDescription, CipherSuite, Error};
+use rustls::{AlertDescription, Error, HandshakeKind, NamedGroup};
 
-use super::pki::{ca, localhost, Identity, RSA_PKCS1};
-use super::wire::{client, client_with, connect, refused, serving, Broken, Wire, VERSIONS};
-use super::{pki, wire};
-use crate::tls::{Progress, Session};
+use super::pki::{self, ca, localhost, Identity, RSA_PKCS1};
+use super::wire::{client, client_of, client_with, connect, refused, serving, Broken, Wire, VERSIONS};
+use crate::tls::provider::{backend, provider};
+use crate::tls::{Certificates, Progress, Session};
 
 #[test]
 fn both_versions() {
@@ -35,55 +36,81 @@ fn both_versions() {
 /// Our order counts, not the client's; each suite works.
 #[test]
 fn suites() {
-    let rsa = pki::rsa(&["localhost"]);
-    let all: Vec<CipherSuite> = crate::tls::provider::provider().cipher_suites.iter().map(|s| s.suite()).collect();
-    assert_eq!(all.len(), 9);
+    let certificates = serving(&[localhost(), &pki::rsa(&["localhost"])]);
+    let ours = provider();
+    assert_eq!(ours.cipher_suites.len(), 9);
     for version in VERSIONS {
-        let mut config = client_with(version, None);
-        let mut provider = (*crate::tls::provider::provider()).clone();
-        provider.cipher_suites.reverse();
-        config = {
-            let mut reversed = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-                .with_protocol_versions(&[version])
-                .unwrap()
-                .with_root_certificates(wire::trust())
-                .with_no_client_auth();
-            reversed.alpn_protocols = config.alpn_protocols.clone();
-            reversed
-        };
-        let wire = connect(&serving(&[localhost()]), &Arc::new(config));
+        let mut reversed = (*ours).clone();
+        reversed.cipher_suites.reverse();
+        let wire = connect(&certificates, &client_of(reversed, version));
         assert!(wire.session.version_and_suite().unwrap().contains("AES_128_GCM"));
     }
-    for suite in crate::tls::provider::provider().cipher_suites.iter().copied() {
-        let mut provider = (*crate::tls::provider::provider()).clone();
-        provider.cipher_suites = vec![suite];
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[suite.version()])
-            .unwrap()
-            .with_root_certificates(wire::trust())
-            .with_no_client_auth();
-        let wire = connect(&serving(&[localhost(), &rsa]), &Arc::new(config));
+    for suite in ours.cipher_suites.iter().copied() {
+        let only = CryptoProvider { cipher_suites: vec![suite], ..(*ours).clone() };
+        let wire = connect(&certificates, &client_of(only, suite.version()));
         assert!(wire.session.version_and_suite().unwrap().ends_with(&format!("{:?}", suite.suite())));
     }
 }
 
 #[test]
 fn groups() {
-    let groups = crate::tls::provider::provider().kx_groups.clone();
-    assert!(groups.len() >= 3);
-    for group in groups {
+    let ours = provider();
+    let names: Vec<NamedGroup> = ours.kx_groups.iter().map(|group| group.name()).collect();
+    let classical = [NamedGroup::X25519, NamedGroup::secp256r1, NamedGroup::secp384r1];
+    if cfg!(any(feature = "post-quantum", feature = "aws-lc")) {
+        assert_eq!(names[0], NamedGroup::X25519MLKEM768);
+        assert_eq!(names[1..4], classical);
+    } else {
+        assert_eq!(names, classical);
+    }
+    for group in ours.kx_groups.iter().copied() {
         for version in VERSIONS.into_iter().filter(|version| group.usable_for_version(version.version)) {
-            let mut provider = (*crate::tls::provider::provider()).clone();
-            provider.kx_groups = vec![group];
-            let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-                .with_protocol_versions(&[version])
-                .unwrap()
-                .with_root_certificates(wire::trust())
-                .with_no_client_auth();
-            let wire = connect(&serving(&[localhost()]), &Arc::new(config));
+            let only = CryptoProvider { kx_groups: vec![group], ..(*ours).clone() };
+            let wire = connect(&serving(&[localhost()]), &client_of(only, version));
             assert_eq!(wire.client.negotiated_key_exchange_group().unwrap().name(), group.name());
         }
     }
+}
+
+/// A group that we do not know; it stands for those of clients that are ahead of us.
+#[derive(Debug)]
+struct Unheard(&'static dyn SupportedKxGroup);
+
+impl SupportedKxGroup for Unheard {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        Ok(Box::new(Started(self.0.start()?)))
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::Unknown(0xfe0d)
+    }
+}
+
+struct Started(Box<dyn ActiveKeyExchange>);
+
+impl ActiveKeyExchange for Started {
+    fn complete(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, Error> {
+        self.0.complete(share)
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        self.0.pub_key()
+    }
+
+    fn group(&self) -> NamedGroup {
+        NamedGroup::Unknown(0xfe0d)
+    }
+}
+
+#[test]
+fn a_second_hello() {
+    let known = backend::kx_group::X25519;
+    let unheard: &'static Unheard = Box::leak(Box::new(Unheard(known)));
+    let ahead = CryptoProvider { kx_groups: vec![unheard, known], ..(*provider()).clone() };
+    let wire = connect(&serving(&[localhost()]), &client_of(ahead, &TLS13));
+    assert_eq!(wire.client.handshake_kind(), Some(HandshakeKind::FullWithHelloRetryRequest));
+    assert_eq!(wire.progress[..3], [Progress::Going, Progress::Going, Progress::Established]);
+    assert_eq!(wire.session.server_name(), Some("localhost"));
 }
 
 #[test]
@@ -163,11 +190,20 @@ fn a_client_that_does_not_trust_us() {
     for version in VERSIONS {
         let mut wire = Wire::new(&serving(&[&stranger]), &client(version));
         assert!(matches!(wire.run(), Err(Broken::Client(_))));
-        let alert = wire.from_client();
-        let failure = wire.to_server(&alert).unwrap_err();
+        let alert = wire.client_sends();
+        let failure = wire.server_takes(&alert).unwrap_err();
         assert!(failure.to_string().contains("UnknownCA"), "{failure}");
         assert!(wire.session.is_handshaking());
     }
+}
+
+#[test]
+fn they_may_cross_threads() {
+    fn sends<T: Send>() {}
+    fn shares<T: Sync>() {}
+    sends::<Session>();
+    sends::<Certificates>();
+    shares::<Certificates>();
 }
 
 #[test]

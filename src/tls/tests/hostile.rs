@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::version::{TLS12, TLS13};
+use rustls::version::TLS13;
 use rustls::{AlertDescription, Error};
 
 use super::pki::localhost;
@@ -74,7 +74,7 @@ fn garbage() {
 #[test]
 fn a_damaged_hello() {
     let certificates = serving(&[localhost()]);
-    let hello = Wire::new(&certificates, &client(&TLS13)).from_client();
+    let hello = Wire::new(&certificates, &client(&TLS13)).client_sends();
     // Every byte of it changed, one at a time: an error or not, but no panic, and an answer that a client can read.
     for place in 0..hello.len() {
         for change in [0x01, 0x80, 0xff] {
@@ -99,18 +99,18 @@ fn a_damaged_record() {
             let mut wire = connect(&serving(&[localhost()]), &client(version));
             let got = wire.server_got.len();
             wire.client_says(b"good");
-            let mut bytes = wire.from_client();
+            let mut bytes = wire.client_sends();
             wire.client_says(b"damaged");
             let second = bytes.len();
-            bytes.extend(wire.from_client());
+            bytes.extend(wire.client_sends());
             bytes[second + place] ^= 1;
-            let failure = wire.to_server(&bytes).unwrap_err();
+            let failure = wire.server_takes(&bytes).unwrap_err();
             // What came before it was good.
             assert_eq!(&wire.server_got[got..], b"good");
-            assert_eq!(wire.to_client(), Err(Error::AlertReceived(AlertDescription::BadRecordMac)));
+            assert_eq!(wire.client_takes(), Err(Error::AlertReceived(AlertDescription::BadRecordMac)));
             assert_eq!(wire.session.encrypt(b"more", &mut wire.to_client), Err(failure.clone()));
             wire.session.close(&mut wire.to_client);
-            assert_eq!(wire.to_server(&bytes), Err(failure));
+            assert_eq!(wire.server_takes(&bytes), Err(failure));
             assert!(wire.to_client.is_empty());
         }
     }
@@ -121,14 +121,14 @@ fn an_oversize_record() {
     for version in VERSIONS {
         let mut wire = connect(&serving(&[localhost()]), &client(version));
         // Its header is enough.
-        wire.to_server(b"\x17\x03\x03\x48\x00").unwrap_err();
-        assert!(matches!(wire.to_client(), Err(Error::AlertReceived(_))));
+        wire.server_takes(b"\x17\x03\x03\x48\x00").unwrap_err();
+        assert!(matches!(wire.client_takes(), Err(Error::AlertReceived(_))));
 
         let mut wire = connect(&serving(&[localhost()]), &client(version));
         let mut bytes = b"\x17\x03\x03\x47\xff".to_vec();
         bytes.resize(5 + 0x47ff, 0);
-        wire.to_server(&bytes).unwrap_err();
-        assert!(matches!(wire.to_client(), Err(Error::AlertReceived(_))));
+        wire.server_takes(&bytes).unwrap_err();
+        assert!(matches!(wire.client_takes(), Err(Error::AlertReceived(_))));
     }
 }
 
@@ -139,8 +139,8 @@ fn plain_records_after_the_handshake() {
             [&b"\x15\x03\x03\x00\x02\x01\x00"[..], b"\x16\x03\x03\x00\x04\x00\x00\x00\x00", b"\x14\x03\x03\x00\x01\x01"]
         {
             let mut wire = connect(&serving(&[localhost()]), &client(version));
-            wire.to_server(record).unwrap_err();
-            assert!(matches!(wire.to_client(), Err(Error::AlertReceived(_))));
+            wire.server_takes(record).unwrap_err();
+            assert!(matches!(wire.client_takes(), Err(Error::AlertReceived(_))));
         }
     }
 }
@@ -170,16 +170,6 @@ fn a_message_in_too_many_pieces() {
 }
 
 #[test]
-fn renegotiation_is_refused() {
-    // A client's hello inside a TLS 1.2 session: the first gets a warning, the second ends it. The client of the tests
-    // cannot renegotiate, so its handshake record is made by hand and is no good at all: that ends it, too.
-    let mut wire = connect(&serving(&[localhost()]), &client(&TLS12));
-    let hello = Wire::new(&serving(&[localhost()]), &client(&TLS12)).from_client();
-    wire.to_server(&hello).unwrap_err();
-    assert!(matches!(wire.to_client(), Err(Error::AlertReceived(_))));
-}
-
-#[test]
 fn early_data_is_not_taken() {
     let certificates = serving(&[localhost()]);
     let mut config = client_with(&TLS13, None);
@@ -199,8 +189,8 @@ fn truncated() {
         let mut wire = connect(&serving(&[localhost()]), &client(version));
         let got = wire.server_got.len();
         wire.client_says(b"half of this");
-        let bytes = wire.from_client();
-        assert_eq!(wire.to_server(&bytes[..bytes.len() - 1]), Ok(Progress::Going));
+        let bytes = wire.client_sends();
+        assert_eq!(wire.server_takes(&bytes[..bytes.len() - 1]), Ok(Progress::Going));
         assert_eq!(wire.server_got.len(), got);
         assert_eq!(wire.session.buffered(), bytes.len() - 1);
     }

@@ -1,6 +1,7 @@
 //! The TLS room against rustls' own client, in memory.
 
 mod clients;
+mod forged;
 mod handshake;
 mod hostile;
 mod names;

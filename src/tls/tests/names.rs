@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use pki_types::CertificateDer;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 
 use super::pki::{self, ca, Identity};
 use super::wire::{serving, Wire, VERSIONS};
+use crate::tls::names::Names;
 use crate::tls::provider::provider;
 use crate::tls::Certificates;
 
@@ -105,6 +107,25 @@ fn exact_before_wildcard_in_either_order() {
         assert_eq!(served(&serving(&order), "www.a.test"), exact.leaf);
         assert_eq!(served(&serving(&order), "other.a.test"), wildcard.leaf);
     }
+}
+
+/// What rustls hands over in lower case and without the root's dot, another version of it may not.
+#[test]
+fn however_it_is_written() {
+    let first = ca().issue(&["first.test"]);
+    let second = ca().issue(&["second.test"]);
+    let mut names = Names::default();
+    for (identity, name) in [(&first, "first.test"), (&second, "SECOND.test")] {
+        let key = crate::tls::key::read(identity.key.as_bytes()).unwrap();
+        names.add(Arc::new(CertifiedKey::new(vec![identity.leaf.clone()], key)), [name].into_iter());
+    }
+    for name in ["second.test", "Second.Test", "second.test."] {
+        assert_eq!(names.find(Some(name), |_| true).unwrap().cert[0], second.leaf);
+    }
+    for name in [None, Some(""), Some("."), Some(".."), Some(".second.test")] {
+        assert_eq!(names.find(name, |_| true).unwrap().cert[0], first.leaf);
+    }
+    assert!(names.find(Some("second.test"), |_| false).is_none());
 }
 
 #[test]

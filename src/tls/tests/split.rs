@@ -19,17 +19,17 @@ fn byte_by_byte() {
         let mut wire = Wire::new(&certificates, &Arc::new(client_with(version, Some(&me))));
         wire.client_says(&[b'x'; 20_000]);
         loop {
-            let bytes = wire.from_client();
+            let bytes = wire.client_sends();
             if bytes.is_empty() && wire.to_client.is_empty() {
                 break;
             }
             for byte in bytes {
-                wire.to_server(&[byte]).unwrap();
+                wire.server_takes(&[byte]).unwrap();
                 // One record, never more.
                 assert!(wire.session.buffered() < 5 + 16_384 + 256);
             }
             assert_eq!(wire.session.buffered(), 0);
-            wire.to_client().unwrap();
+            wire.client_takes().unwrap();
         }
         assert_eq!(wire.server_got, [b'x'; 20_000]);
         assert_eq!(wire.progress.iter().filter(|progress| **progress == Progress::Established).count(), 1);
@@ -53,21 +53,21 @@ fn every_cut() {
             longest = 0;
             let mut ended = false;
             loop {
-                let mut bytes = wire.from_client();
+                let mut bytes = wire.client_sends();
                 if !wire.client.is_handshaking() && !ended {
                     ended = true;
                     wire.client_says(b"request");
                     wire.client.send_close_notify();
-                    bytes.extend(wire.from_client());
+                    bytes.extend(wire.client_sends());
                 }
                 if bytes.is_empty() && wire.to_client.is_empty() {
                     break;
                 }
                 longest = longest.max(bytes.len());
                 let (one, two) = bytes.split_at(cut.min(bytes.len()));
-                wire.to_server(one).unwrap();
-                wire.to_server(two).unwrap();
-                wire.to_client().unwrap();
+                wire.server_takes(one).unwrap();
+                wire.server_takes(two).unwrap();
+                wire.client_takes().unwrap();
             }
             assert_eq!(wire.server_got, b"request", "cut at {cut}");
             assert_eq!(wire.progress.last(), Some(&Progress::Closed));
@@ -93,15 +93,15 @@ fn fragmented_handshake_messages() {
                 config.max_fragment_size = Some(fragment);
                 let mut wire = Wire::new(&certificates, &Arc::new(config));
                 loop {
-                    let bytes = wire.from_client();
+                    let bytes = wire.client_sends();
                     if bytes.is_empty() && wire.to_client.is_empty() {
                         break;
                     }
                     for piece in bytes.chunks(piece) {
-                        wire.to_server(piece).unwrap();
+                        wire.server_takes(piece).unwrap();
                     }
                     assert_eq!(wire.session.buffered(), 0);
-                    wire.to_client().unwrap();
+                    wire.client_takes().unwrap();
                 }
                 wire.exchange();
             }
@@ -118,12 +118,12 @@ fn whole_records_are_delivered_at_once() {
         let mut bytes = Vec::new();
         for text in ["first", "second", "third"] {
             wire.client_says(text.as_bytes());
-            bytes.extend(wire.from_client());
+            bytes.extend(wire.client_sends());
         }
         let (most, rest) = bytes.split_at(bytes.len() - 1);
-        wire.to_server(most).unwrap();
+        wire.server_takes(most).unwrap();
         assert_eq!(wire.server_got, b"firstsecond");
-        wire.to_server(rest).unwrap();
+        wire.server_takes(rest).unwrap();
         assert_eq!(wire.server_got, b"firstsecondthird");
         assert_eq!(wire.session.buffered(), 0);
     }

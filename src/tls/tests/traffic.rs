@@ -77,16 +77,16 @@ fn the_client_ends_first() {
         let mut wire = connect(&serving(&[localhost()]), &client(version));
         wire.client_says(b"last words");
         wire.client.send_close_notify();
-        let bytes = wire.from_client();
-        assert_eq!(wire.to_server(&bytes), Ok(Progress::Closed));
+        let bytes = wire.client_sends();
+        assert_eq!(wire.server_takes(&bytes), Ok(Progress::Closed));
         assert!(wire.server_got.ends_with(b"last words"));
         // What comes after the end is not looked at, and the answer can still be sent.
-        assert_eq!(wire.to_server(b"\x17\x03\x03\x00\x04junk"), Ok(Progress::Closed));
-        assert_eq!(wire.to_server(b""), Ok(Progress::Closed));
+        assert_eq!(wire.server_takes(b"\x17\x03\x03\x00\x04junk"), Ok(Progress::Closed));
+        assert_eq!(wire.server_takes(b""), Ok(Progress::Closed));
         assert_eq!(wire.session.buffered(), 0);
         wire.server_says(b"the answer");
         wire.session.close(&mut wire.to_client);
-        wire.to_client().unwrap();
+        wire.client_takes().unwrap();
         assert!(wire.client_got.ends_with(b"the answer"));
         assert!(wire.client.process_new_packets().unwrap().peer_has_closed());
     }
@@ -98,15 +98,15 @@ fn the_end_in_pieces() {
     for version in VERSIONS {
         let mut wire = connect(&serving(&[localhost()]), &client(version));
         wire.client.send_close_notify();
-        let mut bytes = wire.from_client();
+        let mut bytes = wire.client_sends();
         bytes.extend_from_slice(b"\x17\x03\x03\x00\x04junk\x17");
-        assert_eq!(wire.to_server(&bytes[..3]), Ok(Progress::Going));
+        assert_eq!(wire.server_takes(&bytes[..3]), Ok(Progress::Going));
         assert_eq!(wire.session.buffered(), 3);
-        assert_eq!(wire.to_server(&bytes[3..]), Ok(Progress::Closed));
+        assert_eq!(wire.server_takes(&bytes[3..]), Ok(Progress::Closed));
         assert_eq!(wire.session.buffered(), 0);
         wire.server_says(b"still there");
         wire.session.close(&mut wire.to_client);
-        wire.to_client().unwrap();
+        wire.client_takes().unwrap();
         assert!(wire.client_got.ends_with(b"still there"));
     }
 }
@@ -115,20 +115,25 @@ fn the_end_in_pieces() {
 fn we_end_first() {
     for version in VERSIONS {
         let mut wire = connect(&serving(&[localhost()]), &client(version));
+        wire.server_takes(b"\x17\x03\x03").unwrap();
         wire.session.close(&mut wire.to_client);
+        assert_eq!(wire.session.buffered(), 0);
         let said = wire.to_client.len();
         wire.session.close(&mut wire.to_client);
         assert_eq!(wire.to_client.len(), said);
         wire.session.encrypt(b"too late", &mut wire.to_client).unwrap_err();
         assert_eq!(wire.to_client.len(), said);
-        wire.to_client().unwrap();
+        wire.client_takes().unwrap();
         assert!(wire.client.process_new_packets().unwrap().peer_has_closed());
-        // The client's side is still open.
+        // What still comes is not looked at, good or bad.
         wire.client_says(b"more");
-        wire.client.send_close_notify();
-        let bytes = wire.from_client();
-        assert_eq!(wire.to_server(&bytes), Ok(Progress::Closed));
-        assert!(wire.server_got.ends_with(b"more"));
+        let mut bytes = wire.client_sends();
+        bytes.extend_from_slice(b"\x17\x03\x03\x00\x20 this is not any record of theirs ");
+        let (got, sent) = (wire.server_got.len(), wire.to_client.len());
+        for piece in bytes.chunks(7) {
+            assert_eq!(wire.server_takes(piece), Ok(Progress::Going));
+        }
+        assert_eq!((wire.server_got.len(), wire.to_client.len(), wire.session.buffered()), (got, sent, 0));
     }
 }
 
@@ -137,21 +142,21 @@ fn we_end_first() {
 fn a_whole_life_in_one_call() {
     for version in VERSIONS {
         let mut wire = Wire::new(&serving(&[localhost()]), &client(version));
-        let hello = wire.from_client();
-        wire.to_server(&hello).unwrap();
-        wire.to_client().unwrap();
-        let mut bytes = wire.from_client();
+        let hello = wire.client_sends();
+        wire.server_takes(&hello).unwrap();
+        wire.client_takes().unwrap();
+        let mut bytes = wire.client_sends();
         let closed_early = version == &TLS13;
         if closed_early {
             wire.client_says(b"request");
             wire.client.send_close_notify();
-            bytes.extend(wire.from_client());
+            bytes.extend(wire.client_sends());
         }
-        assert_eq!(wire.to_server(&bytes), Ok(if closed_early { Progress::Closed } else { Progress::Established }));
+        assert_eq!(wire.server_takes(&bytes), Ok(if closed_early { Progress::Closed } else { Progress::Established }));
         assert!(!wire.session.is_handshaking());
         assert_eq!(wire.server_got, if closed_early { &b"request"[..] } else { b"" });
         wire.session.encrypt(b"answer", &mut wire.to_client).unwrap();
-        wire.to_client().unwrap();
+        wire.client_takes().unwrap();
         assert_eq!(wire.client_got, b"answer");
     }
 }
@@ -161,11 +166,11 @@ fn key_updates() {
     let mut wire = connect(&serving(&[localhost()]), &client(&TLS13));
     for _ in 0..100 {
         wire.client.refresh_traffic_keys().unwrap();
-        let bytes = wire.from_client();
+        let bytes = wire.client_sends();
         // In two pieces, with an answer encrypted between them.
-        wire.to_server(&bytes[..7]).unwrap();
+        wire.server_takes(&bytes[..7]).unwrap();
         wire.server_says(b"between");
-        wire.to_server(&bytes[7..]).unwrap();
+        wire.server_takes(&bytes[7..]).unwrap();
         wire.run().unwrap();
         assert!(wire.client_got.ends_with(b"between"));
         wire.exchange();
@@ -179,9 +184,9 @@ fn too_many_key_updates() {
     let mut wire = connect(&serving(&[localhost()]), &client(&TLS13));
     let failure = (0..100).find_map(|_| {
         wire.client.refresh_traffic_keys().unwrap();
-        let bytes = wire.from_client();
-        let failure = wire.to_server(&bytes).err();
-        wire.to_client().ok();
+        let bytes = wire.client_sends();
+        let failure = wire.server_takes(&bytes).err();
+        wire.client_takes().ok();
         failure
     });
     assert!(failure.unwrap().to_string().contains("TooManyKeyUpdateRequests"));

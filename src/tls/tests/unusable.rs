@@ -35,31 +35,21 @@ fn roots_are(roots: impl AsRef<[u8]>, expected: &str) {
     connect(&certificates, &client(&TLS13));
 }
 
+/// PEM of anything, so that the tests can damage it.
 fn pem(label: &str, der: &[u8]) -> String {
-    // A PEM maker of sorts: base64 comes from the maker of certificates.
-    rcgen_pem::encode(label, der)
-}
-
-/// Base64 (RFC 4648), so that the tests can damage DER.
-mod rcgen_pem {
-    pub fn encode(label: &str, der: &[u8]) -> String {
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut text = format!("-----BEGIN {label}-----\n");
-        for line in der.chunks(48) {
-            for group in line.chunks(3) {
-                let mut bits = 0;
-                for place in 0..3 {
-                    bits = bits << 8 | u32::from(group.get(place).copied().unwrap_or(0));
-                }
-                for place in 0..4 {
-                    let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
-                    text.push(if place <= group.len() { digit as char } else { '=' });
-                }
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in der.chunks(48) {
+        for group in line.chunks(3) {
+            let bits = (0..3).fold(0, |bits, place| bits << 8 | u32::from(group.get(place).copied().unwrap_or(0)));
+            for place in 0..4 {
+                let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
+                text.push(if place <= group.len() { digit as char } else { '=' });
             }
-            text.push('\n');
         }
-        text + "-----END " + label + "-----\n"
+        text.push('\n');
     }
+    text + "-----END " + label + "-----\n"
 }
 
 #[test]
@@ -190,6 +180,10 @@ fn keys_that_cannot_be_used() {
     let last = damaged.len() - 1;
     damaged[last] ^= 1;
     key_is(pem("PRIVATE KEY", &damaged), "key: it is damaged; ECDSA on P-256, as it seems");
+    let mut rsa = KeyPair::from_pem(pki::RSA).unwrap().serialize_der();
+    // In the modulus, which then is not the product of the primes.
+    rsa[100] ^= 1;
+    key_is(pem("PRIVATE KEY", &rsa), "key: it is damaged; RSA of 2048 bits, as it seems");
     // Lengths that point anywhere.
     for place in 0..damaged.len() {
         for value in [0, 0x7f, 0x80, 0x81, 0x82, 0x84, 0xff] {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, SupportedProtocolVersion};
 
 use super::pki::{self, Identity};
 use crate::tls::provider::provider;
@@ -29,9 +30,22 @@ pub fn trust() -> RootCertStore {
     roots
 }
 
+/// Ours, with the one group that is quick in every build: the groups have a test of their own.
+fn quick() -> Arc<CryptoProvider> {
+    let ours = provider();
+    let kx_groups = ours.kx_groups.iter().copied().filter(|group| group.name() == NamedGroup::X25519).collect();
+    Arc::new(CryptoProvider { kx_groups, ..(*ours).clone() })
+}
+
+/// A client that does its cryptography with `provider`.
+pub fn client_of(provider: CryptoProvider, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[version]).unwrap();
+    Arc::new(builder.with_root_certificates(trust()).with_no_client_auth())
+}
+
 /// A client that trusts the test CA and speaks one version; `identity` is its own certificate.
 pub fn client_with(version: &'static SupportedProtocolVersion, identity: Option<&Identity>) -> ClientConfig {
-    let builder = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(quick())
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(trust());
@@ -89,7 +103,7 @@ impl Wire {
     }
 
     /// What the client wants to send.
-    pub fn from_client(&mut self) -> Vec<u8> {
+    pub fn client_sends(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.client.wants_write() {
             self.client.write_tls(&mut bytes).unwrap();
@@ -97,7 +111,7 @@ impl Wire {
         bytes
     }
 
-    pub fn to_server(&mut self, bytes: &[u8]) -> Result<Progress, Failure> {
+    pub fn server_takes(&mut self, bytes: &[u8]) -> Result<Progress, Failure> {
         let got = &mut self.server_got;
         let mut bytes = bytes.to_vec();
         let progress =
@@ -107,7 +121,7 @@ impl Wire {
     }
 
     /// Gives the client what the server sent.
-    pub fn to_client(&mut self) -> Result<(), rustls::Error> {
+    pub fn client_takes(&mut self) -> Result<(), rustls::Error> {
         let bytes = std::mem::take(&mut self.to_client);
         let mut bytes = bytes.as_slice();
         while !bytes.is_empty() && self.client.read_tls(&mut bytes).unwrap() > 0 {
@@ -121,18 +135,18 @@ impl Wire {
     /// To and fro until nobody has anything to say.
     pub fn run(&mut self) -> Result<(), Broken> {
         loop {
-            let bytes = self.from_client();
+            let bytes = self.client_sends();
             if bytes.is_empty() && self.to_client.is_empty() {
                 return Ok(());
             }
             if !bytes.is_empty() {
-                if let Err(failure) = self.to_server(&bytes) {
+                if let Err(failure) = self.server_takes(&bytes) {
                     // The alert must reach the client.
-                    let _ = self.to_client();
+                    let _ = self.client_takes();
                     return Err(Broken::Server(failure));
                 }
             }
-            self.to_client().map_err(Broken::Client)?;
+            self.client_takes().map_err(Broken::Client)?;
         }
     }
 
@@ -173,10 +187,10 @@ pub fn refused(certificates: &Arc<Certificates>, client: &Arc<ClientConfig>) -> 
     let mut wire = Wire::new(certificates, client);
     let mut alerted = None;
     loop {
-        let bytes = wire.from_client();
+        let bytes = wire.client_sends();
         assert!(!bytes.is_empty(), "the handshake went through");
-        let failure = wire.to_server(&bytes).err();
-        if let Err(why) = wire.to_client() {
+        let failure = wire.server_takes(&bytes).err();
+        if let Err(why) = wire.client_takes() {
             alerted = Some(why);
         }
         if let Some(failure) = failure {
