@@ -5,6 +5,7 @@
 //!
 //! * [`http1`]: the syntax of HTTP/1.x, bytes in, values out;
 //! * [`engine`]: a server as a plain value, without socket or clock;
+//! * `tls`: TLS sessions as bytes in, bytes out (with the feature of that name);
 //! * [`io`]: where bytes meet the operating system, the only room with system calls;
 //! * [`capi`]: the C boundary.
 //!
