@@ -4,31 +4,56 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BUILD   ?= build
 CMAKE   ?= cmake
+T       ?= 60
+CASES   ?= 200000
+SEED    ?= 1
+HTTP_AT  ?= 127.0.0.1:8080
+HTTPS_AT ?= 127.0.0.1:8443
 MAKEFLAGS += --no-print-directory
 NEED    := sh cmake/need.sh
 C_TOOLS := rust gcc:cc libc6-dev cmake:cmake
 
-.PHONY: help run test bench bench-quick install header check-targets clean
+.PHONY: help run test fuzz fuzz-coverage differential conformance bench bench-quick install header check-targets clean
 
 help:
-	@echo 'make run            build, then serve an example on 127.0.0.1:8080 (a select() loop, the plainest host)'
+	@echo 'make run            build, then serve an example on http://$(HTTP_AT) and https://$(HTTPS_AT) (a select() loop, the plainest host)'
 	@echo 'make test           every test: Rust, the C side, the installed package'
+	@echo 'make fuzz           fuzz every target, T=$(T) seconds each; TARGET=name one of them; fuzz-coverage: what the corpora reach'
+	@echo 'make differential   the request parser beside h11 and llhttp: CASES=$(CASES) SEED=$(SEED), a minute or two'
+	@echo 'make conformance    outside suites against an example server, with a score: SUITES=names, two minutes'
 	@echo 'make bench          measure beside the usual C servers, about 10 minutes; bench-quick: ours and the floor, 1 minute'
 	@echo 'make install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make header         write include/encke.h and cmake/encke.map anew from src/capi'
-	@echo 'make check-targets  type-check the code for FreeBSD and macOS'
+	@echo 'make check-targets  type-check the code for FreeBSD and macOS (without TLS, whose C needs a cross compiler)'
 	@echo 'make clean          remove what the above made'
 	@echo
 	@echo 'Needs Rust (cargo). Other missing tools are installed by name on Debian and Ubuntu.'
 
 run:
-	@$(NEED) $(C_TOOLS)
+	@$(NEED) $(C_TOOLS) openssl:openssl
 	@$(CMAKE) --log-level=WARNING -S . -B $(BUILD)
 	@$(CMAKE) --build $(BUILD) --parallel 2 --target select_loop
-	@exec $(BUILD)/c-examples/select_loop 127.0.0.1:8080
+	@certificate=$$(cd $(BUILD) && pwd)/certificate; \
+	if sh cmake/certificate.sh "$$certificate"; then \
+	  exec $(BUILD)/c-examples/select_loop $(HTTP_AT) $(HTTPS_AT) "$$certificate/certificate.pem" "$$certificate/key.pem"; \
+	else \
+	  echo 'without HTTPS, then'; exec $(BUILD)/c-examples/select_loop $(HTTP_AT); \
+	fi
 
 test:
 	@sh cmake/test.sh
+
+fuzz:
+	@sh fuzz/run.sh fuzz '$(T)' $(TARGET)
+
+fuzz-coverage:
+	@sh fuzz/run.sh coverage
+
+differential:
+	@sh tests/differential/run.sh --cases '$(CASES)' --seed '$(SEED)' $(OPTIONS)
+
+conformance:
+	@sh conformance/run.sh $(SUITES)
 
 bench bench-quick:
 	@$(MAKE) --no-print-directory -C benches $@

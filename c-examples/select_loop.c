@@ -12,7 +12,9 @@
  *   GET /work?n=NAME&ms=N   asks the internal system, which takes N ms (without ms: 100 to 2000, as it likes)
  *   GET /state              what the server holds at this moment, as JSON
  *
- *   ./select_loop [ADDRESS]    default 127.0.0.1:8080; it prints what to try
+ *   ./select_loop [ADDRESS [HTTPS-ADDRESS CERTIFICATE KEY]]     default 127.0.0.1:8080; it prints what to try
+ *
+ * HTTPS is one more listener, and nothing else in the loop changes; hello_tls.c shows certificates at length.
  */
 #include <errno.h>
 #include <poll.h>
@@ -161,18 +163,20 @@ static void take_answers(void) {
 
 static void tell_state(encke_id id) {
   encke_stats s;
-  char text[512];
+  char text[512], tls[64] = "";
   int r = encke_stats_get(sender, &s, sizeof s);
   if (r != ENCKE_OK) {
     reply(id, 500, "text/plain", encke_strerror(r));
     return;
   }
+  encke_info(e, id, ENCKE_INFO_TLS, tls, sizeof tls, NULL); /* "" without TLS */
   snprintf(text, sizeof text,
            "{\"connections\": %llu, \"accepted\": %llu, \"requests\": %llu, \"held\": %llu, "
-           "\"aborted\": %llu, \"asked inside\": %llu, \"queued bytes\": %llu, \"memory\": %llu}\n",
+           "\"aborted\": %llu, \"asked inside\": %llu, \"queued bytes\": %llu, \"memory\": %llu, "
+           "\"your connection\": \"%s\"}\n",
            (unsigned long long)s.connections, (unsigned long long)s.accepted, (unsigned long long)s.requests,
            (unsigned long long)s.held, (unsigned long long)s.aborted, asked - answered,
-           (unsigned long long)s.queued_bytes, (unsigned long long)s.memory);
+           (unsigned long long)s.queued_bytes, (unsigned long long)s.memory, tls[0] != '\0' ? tls : "HTTP");
   reply(id, 200, "application/json", text);
 }
 
@@ -232,10 +236,40 @@ static void print_statistics(void) {
             (unsigned long long)s.connections);
 }
 
-static void print_what_to_try(const char *at) {
+static void listen_at(const char *address, encke_tls *tls, char *at, size_t size) {
+  encke_id listener;
+  if (encke_listen(e, address, tls, &listener) != ENCKE_OK)
+    die(address, encke_last_error());
+  if (encke_info(e, listener, ENCKE_INFO_LOCAL, at, size, NULL) != ENCKE_OK)
+    die("encke_info", encke_last_error());
+}
+
+static size_t read_file(const char *name, char *data, size_t cap) {
+  FILE *f = fopen(name, "rb");
+  size_t n = f != NULL ? fread(data, 1, cap, f) : 0;
+  if (f == NULL || ferror(f) || n == cap)
+    die(name, n == cap ? "too large" : strerror(errno));
+  fclose(f);
+  return n;
+}
+
+static encke_tls *load_tls(const char *certificate, const char *key) {
+  static char chain_pem[65536], key_pem[65536];
+  size_t chain_len = read_file(certificate, chain_pem, sizeof chain_pem);
+  size_t key_len = read_file(key, key_pem, sizeof key_pem);
+  encke_tls *tls = encke_tls_new();
+  if (encke_tls_add(tls, chain_pem, chain_len, key_pem, key_len) != ENCKE_OK)
+    die(certificate, encke_last_error());
+  return tls;
+}
+
+static void print_what_to_try(const char *at, const char *https, const char *certificate) {
   const char *port = strrchr(at, ':');
   int host = port != NULL ? (int)(port - at) : (int)strlen(at);
-  printf("open http://%s/ or try, in another terminal:\n"
+  printf("open http://%s/", at);
+  if (https != NULL)
+    printf(" or https://%s/ (a browser will doubt a certificate made at home)", https);
+  printf("\nor try, in another terminal:\n"
          "asynchrony: six requests on six connections, the last one sent is answered first\n"
          "  for n in 1 2 3 4 5 6; do curl -s \"http://%s/work?n=$n&ms=$((1500 - 200 * n))\" & done; wait\n"
          "pipelining: two requests of a second each on one connection take one second together\n"
@@ -243,7 +277,11 @@ static void print_what_to_try(const char *at) {
          "GET /work?n=2&ms=1000 HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n\" >&3; cat <&3'\n"
          "a client that leaves before its answer, and what the server holds then\n"
          "  curl -m 0.5 'http://%s/work?ms=3000'; curl http://%s/state\n",
-         at, at, host, at, port != NULL ? port + 1 : "", at, at);
+         at, host, at, port != NULL ? port + 1 : "", at, at);
+  if (https != NULL)
+    printf("the same over TLS, from the same loop, and plain HTTP sent there by mistake\n"
+           "  curl --cacert '%s' https://%s/state; curl http://%s/state\n",
+           certificate, https, https);
   fflush(stdout);
 }
 
@@ -274,16 +312,21 @@ static pid_t start_internal_system(void) {
 }
 
 int main(int argc, char **argv) {
-  encke_id listener;
-  char at[128];
+  char at[128], https[128];
+  if (argc > 2 && argc != 5) {
+    fprintf(stderr, "usage: select_loop [ADDRESS [HTTPS-ADDRESS CERTIFICATE KEY]]\n");
+    return 2;
+  }
   signal(SIGPIPE, SIG_IGN); /* for our own socket; encke needs nothing of the kind */
   pid_t child = start_internal_system();
   if (encke_new(NULL, &e) != ENCKE_OK)
     die("encke_new", encke_last_error());
-  if (encke_listen(e, argc > 1 ? argv[1] : "127.0.0.1:8080", NULL, &listener) != ENCKE_OK)
-    die("encke_listen", encke_last_error());
-  if (encke_info(e, listener, ENCKE_INFO_LOCAL, at, sizeof at, NULL) != ENCKE_OK)
-    die("encke_info", encke_last_error());
+  listen_at(argc > 1 ? argv[1] : "127.0.0.1:8080", NULL, at, sizeof at);
+  if (argc > 2) {
+    encke_tls *tls = load_tls(argv[3], argv[4]);
+    listen_at(argv[2], tls, https, sizeof https);
+    encke_tls_free(tls); /* the listener keeps a reference of its own */
+  }
   if (encke_fd(e) < 0 || encke_fd(e) >= FD_SETSIZE)
     die("encke_fd", "not usable with select()");
   sender = encke_get_sender(e);
@@ -291,7 +334,7 @@ int main(int argc, char **argv) {
   struct sigaction on_stop = {.sa_handler = on_signal};
   sigaction(SIGINT, &on_stop, NULL);
   sigaction(SIGTERM, &on_stop, NULL);
-  print_what_to_try(at);
+  print_what_to_try(at, argc > 2 ? https : NULL, argc > 2 ? argv[3] : NULL);
 
   int draining = 0;
   uint64_t next_tick = now_ms() + TICK_MS;

@@ -93,7 +93,8 @@ host *host_open(const setting *);
 #define HOST(...) host_open((const setting[]){__VA_ARGS__, {0, 0}})
 #define HOST_PLAIN() host_open((const setting[]){{0, 0}})
 void  host_close(host *); /* audits the leases, then encke_free */
-int   host_listen(host *);                            /* 127.0.0.1:0; the port */
+int   host_listen(host *);                            /* 127.0.0.1:0; the port; with host_tls() */
+encke_tls *host_tls(void);                            /* with ENCKE_TEST_TLS a set of certificates, else NULL */
 int   host_port(host *, encke_id listener);
 void  host_loop(host *);                              /* THE LOOP, once */
 int   host_readable(host *, int timeout_ms);          /* WATCH_ONE: what poll says of the fd */
@@ -114,7 +115,9 @@ int   host_all_done(host *);  /* each REQUEST has its DONE */
 /* short answers */
 void answer(host *, encke_id, const char *body);        /* 200 text/plain, must be OK */
 
-/* ---- raw clients ------------------------------------------------------------------------------------------------------ */
+/* ---- raw clients ------------------------------------------------------------------------------------------------------
+ * With ENCKE_TEST_TLS=1 (or 1.2, 1.3) in the environment they speak TLS, and host_listen() listens for it: every test may
+ * run over both. What is about TLS itself has more in tls.h. */
 
 typedef struct {
   int status, chunked, informational;
@@ -131,7 +134,7 @@ typedef struct peer {
   int fd;
   int own;          /* not in the list that step() serves */
   int paused;       /* does not read */
-  int eof, reset;   /* reset sets eof too */
+  int eof, reset;   /* reset sets eof too; over TLS it is also an end without close_notify */
   char *in;
   size_t n, cap;
   char *out;
@@ -142,6 +145,9 @@ typedef struct peer {
   response *responses;
   size_t nresponses, nfinal, parsed;
   int raw;              /* parsed up to where raw bytes start */
+  struct layer *tls;    /* NULL: plain; in is plaintext, out ciphertext */
+  int held, drip;       /* nothing of out is sent; one byte of it at a time */
+  int cut;
 } peer;
 
 peer *peer_tcp(int port);
@@ -153,7 +159,9 @@ peer *peer_own(int port);       /* for a thread of its own: not served by step()
 void  peer_send(peer *, const char *text);
 void  peer_send_n(peer *, const void *data, size_t n);
 int   peer_sent(const peer *);  /* everything is with the kernel */
-void  peer_fin(peer *);         /* after what is queued */
+void  peer_ready(peer *);       /* waits for the end of the TLS handshake, if there is one */
+void  peer_fin(peer *);         /* after what is queued; over TLS close_notify, then FIN */
+void  peer_cut(peer *);         /* FIN without close_notify */
 void  peer_rst(peer *);         /* at once; the client is over */
 void  peer_close(peer *);
 void  peer_pump(peer *);

@@ -145,6 +145,7 @@ static void structs_out(void) {
   int port = host_listen(h);
   for (int round = 0; round < 2; round++) {
     peer *p = peer_tcp(port);
+    peer_ready(p);
     peer_send(p, GET);
     size_t size = round ? offsetof(encke_event, cookie) : sizeof larger;
     moment until = deadline();

@@ -62,6 +62,9 @@ int main(void) {
   expect_readable("a connection");
   until_silent("accepting it");
   silent_is_true();
+  peer_ready(p);
+  until_silent("a handshake");
+  silent_is_true();
   peer_send(p, "GET / HTTP/1.1\r\nHo");
   expect_readable("half a head");
   until_silent("half a head");
@@ -140,6 +143,7 @@ int main(void) {
   size_t before = SEEN(h, REQUEST);
   for (int i = 0; i < 3; i++) {
     busy[i] = peer_tcp(port);
+    peer_ready(busy[i]);
     peer_send(busy[i], GET);
     expect_readable("a request");
     until_silent("taking it");
@@ -172,6 +176,7 @@ int main(void) {
   size_t requests = SEEN(h, REQUEST);
   for (int i = 0; i < 20; i++) {
     q[i] = peer_tcp(port);
+    peer_ready(q[i]);
     peer_send(q[i], GET);
   }
   until = deadline();

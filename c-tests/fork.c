@@ -51,7 +51,7 @@ static void child_serves(void) {
   const encke_head *head;
   char at[64];
   CHECK_OK(encke_new(NULL, &e));
-  CHECK_OK(encke_listen(e, "127.0.0.1:0", NULL, &listener));
+  CHECK_OK(encke_listen(e, "127.0.0.1:0", host_tls(), &listener));
   CHECK_OK(encke_info(e, listener, ENCKE_INFO_LOCAL, at, sizeof at, NULL));
   peer *p = peer_own(atoi(strrchr(at, ':') + 1));
   peer_send(p, GET);
@@ -111,7 +111,7 @@ int main(void) {
   snprintf(path, sizeof path, "/tmp/encke-test-%ld-fork.sock", (long)getpid());
   h = HOST_PLAIN();
   int port = host_listen(h);
-  CHECK_OK(encke_listen(h->e, textf("unix:%s", path), NULL, NULL));
+  CHECK_OK(encke_listen(h->e, textf("unix:%s", path), host_tls(), NULL));
   own = encke_sender_ref(h->s);
   size_t requests = 0;
   for (size_t i = 0; i < sizeof children / sizeof *children; i++) {

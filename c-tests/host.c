@@ -56,7 +56,7 @@ int host_port(host *h, encke_id listener) {
 
 int host_listen(host *h) {
   encke_id listener = 0;
-  CHECK_OK(encke_listen(h->e, "127.0.0.1:0", NULL, &listener));
+  CHECK_OK(encke_listen(h->e, "127.0.0.1:0", host_tls(), &listener));
   CHECK(listener != 0);
   return host_port(h, listener);
 }

@@ -258,7 +258,7 @@ static void check_head(const encke_head *head, encke_id id) {
   CHECK_EQ(head->content_length, 4);
   CHECK_EQ(head->body_len, 4);
   CHECK(memcmp(head->body, "body", 4) == 0);
-  CHECK_EQ(head->flags, 0);
+  CHECK_EQ(head->flags, host_tls() ? ENCKE_HEAD_TLS : 0);
   CHECK(same_str(encke_head_get(head, "x-mixed"), "Case kept"));
   CHECK(same_str(encke_head_get(head, "x-twice"), "1"));
   CHECK(encke_head_get(head, "x-absent").p == NULL);

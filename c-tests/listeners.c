@@ -43,7 +43,7 @@ static void serve(peer *p, const char *body) {
 static void tcp4(void) {
   SECTION("tcp4 and what encke_info says");
   encke_id listener = 0;
-  CHECK_OK(encke_listen(h->e, "127.0.0.1:0", NULL, &listener));
+  CHECK_OK(encke_listen(h->e, "127.0.0.1:0", host_tls(), &listener));
   int port = host_port(h, listener);
   CHECK_TEXT(info(listener, ENCKE_INFO_LOCAL), textf("127.0.0.1:%d", port));
   peer *p = peer_tcp(port);
@@ -65,7 +65,7 @@ static void tcp4(void) {
   fd = atoi(info(listener, ENCKE_INFO_FD));
   CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
   CHECK_TEXT(info(id, ENCKE_INFO_SNI), ""); /* absent */
-  CHECK_TEXT(info(id, ENCKE_INFO_TLS), "");
+  CHECK_EQ(strlen(info(id, ENCKE_INFO_TLS)) > 0, host_tls() != NULL);
   CHECK_TEXT(info(id, ENCKE_INFO_ALPN), "");
   size_t size = 99;
   char tiny[4];
@@ -103,7 +103,7 @@ static void tcp6(void) {
     return;
   }
   encke_id listener = 0;
-  CHECK_OK(encke_listen(h->e, "[::1]:0", NULL, &listener));
+  CHECK_OK(encke_listen(h->e, "[::1]:0", host_tls(), &listener));
   int port = host_port(h, listener);
   CHECK_TEXT(info(listener, ENCKE_INFO_LOCAL), textf("[::1]:%d", port));
   peer *p = peer_tcp6(port);
@@ -118,7 +118,7 @@ static void tcp6(void) {
 static void any_address(void) {
   SECTION("\":0\" is every address");
   encke_id listener = 0;
-  CHECK_OK(encke_listen(h->e, ":0", NULL, &listener));
+  CHECK_OK(encke_listen(h->e, ":0", host_tls(), &listener));
   peer *p = peer_tcp(host_port(h, listener));
   serve(p, "any");
   peer_close(p);
@@ -150,7 +150,7 @@ static void unix_sockets(void) {
   char *address = textf("unix:%s", path);
   unlink(path);
   encke_id listener = 0;
-  CHECK_OK(encke_listen(h->e, address, NULL, &listener));
+  CHECK_OK(encke_listen(h->e, address, host_tls(), &listener));
   CHECK_TEXT(info(listener, ENCKE_INFO_LOCAL), address);
   CHECK(stat(path, &st) == 0 && S_ISSOCK(st.st_mode));
   peer *p = peer_unix(path);
@@ -177,7 +177,7 @@ static void unix_sockets(void) {
   CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&un, sizeof un) == 0);
   close(fd); /* the file stays, nobody listens */
   CHECK(stat(path, &st) == 0);
-  CHECK_OK(encke_listen(h->e, address, NULL, &listener));
+  CHECK_OK(encke_listen(h->e, address, host_tls(), &listener));
   p = peer_unix(path);
   serve(p, "replaced");
   peer_close(p);
@@ -202,7 +202,7 @@ static void unix_modes(void) {
   for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
     encke_id listener = 0;
     CHECK_OK(encke_set(h->e, ENCKE_OPT_UNIX_MODE, modes[i]));
-    CHECK_OK(encke_listen(h->e, textf("unix:%s", path), NULL, &listener));
+    CHECK_OK(encke_listen(h->e, textf("unix:%s", path), host_tls(), &listener));
     CHECK(stat(path, &st) == 0);
     CHECK_EQ(st.st_mode & 07777, modes[i]);
     peer *p = peer_unix(path);
@@ -222,7 +222,7 @@ static void adopted(void) {
   CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&in, sizeof in) == 0 && listen(fd, 16) == 0);
   CHECK(getsockname(fd, (struct sockaddr *)&in, &n) == 0);
   encke_id id = 0;
-  CHECK_OK(encke_adopt(h->e, fd, NULL, &id));
+  CHECK_OK(encke_adopt(h->e, fd, host_tls(), &id));
   int port = host_port(h, id);
   CHECK_EQ(port, ntohs(in.sin_port));
   peer *p = peer_tcp(port);
@@ -239,7 +239,7 @@ static void adopted(void) {
   SECTION("one end of a socketpair");
   int pair[2];
   CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-  CHECK_OK(encke_adopt(h->e, pair[0], NULL, &id));
+  CHECK_OK(encke_adopt(h->e, pair[0], host_tls(), &id));
   CHECK(fcntl(pair[0], F_GETFL) & O_NONBLOCK);
   p = peer_fd(pair[1]);
   request = next_request(p);
@@ -263,7 +263,7 @@ static void adopted(void) {
   close(fd);
   size_t before = SEEN(h, REQUEST);
   peer_send(p, GET);
-  CHECK_OK(encke_adopt(h->e, accepted, NULL, NULL));
+  CHECK_OK(encke_adopt(h->e, accepted, host_tls(), NULL));
   UNTIL(SEEN(h, REQUEST) == before + 1);
   answer(h, request_id(h, before), "waiting");
   UNTIL(peer_finals(p) == 1);
@@ -285,7 +285,7 @@ static void many_listeners(void) {
   peer *p[20];
   int ports[20];
   for (int i = 0; i < 20; i++) {
-    CHECK_OK(encke_listen(h->e, "127.0.0.1:0", NULL, &ids[i]));
+    CHECK_OK(encke_listen(h->e, "127.0.0.1:0", host_tls(), &ids[i]));
     ports[i] = host_port(h, ids[i]);
     p[i] = peer_tcp(ports[i]);
   }
@@ -314,11 +314,11 @@ static void two_enckes(void) {
   host *first = h, *second = HOST_PLAIN();
   encke_id listener = 0;
   CHECK_OK(encke_set(first->e, ENCKE_OPT_REUSE_PORT, 1));
-  CHECK_OK(encke_listen(first->e, "127.0.0.1:0", NULL, &listener));
+  CHECK_OK(encke_listen(first->e, "127.0.0.1:0", host_tls(), &listener));
   int port = host_port(first, listener);
   CHECK_RC(encke_listen(second->e, textf("127.0.0.1:%d", port), NULL, NULL), ENCKE_E_SYS); /* both must ask for it */
   CHECK_OK(encke_set(second->e, ENCKE_OPT_REUSE_PORT, 1));
-  CHECK_OK(encke_listen(second->e, textf("127.0.0.1:%d", port), NULL, NULL));
+  CHECK_OK(encke_listen(second->e, textf("127.0.0.1:%d", port), host_tls(), NULL));
   size_t mine = SEEN(first, REQUEST), theirs = SEEN(second, REQUEST);
   peer *p[40];
   for (int i = 0; i < 40; i++) {

@@ -110,6 +110,7 @@ static void refused_by_begin(void) {
          {ENCKE_OPT_BUFFER_BODY, 0});
     encke_event ev;
     peer *p = peer_tcp(port);
+    peer_ready(p);
     peer_send(p, expecting(10));
     for (moment until = deadline(); !SEEN(h, REQUEST);) { /* refused inside the drain: before the library says 100 */
       CHECK(encke_run(h->e, 0) >= 0);

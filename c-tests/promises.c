@@ -115,6 +115,7 @@ static void parked_requests(int by_thread) {
   encke_event ev;
   OPEN({ENCKE_OPT_EVENTS, 0});
   peer *p = peer_tcp(port);
+  peer_ready(p);
   for (int i = 0; i < 6; i++) peer_send(p, GET);
   expect_readable("six requests");
   for (moment until = deadline(); SEEN(h, REQUEST) < 2;) { /* two are taken, the others are still queued */

@@ -4,6 +4,8 @@
  */
 #include "rounds.h"
 
+#include "layer.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -67,6 +69,7 @@ void check_late(const char *file, int line, const char *condition) {
 int check_end(void) {
   CHECK_EQ(rounds_open_hosts(), 0);
   CHECK_EQ(rounds_open_peers(), 0);
+  layer_over();
   free(r.fds);
   free(r.of);
   memset(&r, 0, sizeof r);

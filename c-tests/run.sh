@@ -2,7 +2,7 @@
 # The whole C side: every test against the installed library, shared and static, by gcc and by clang, under sanitizers and
 # valgrind (where these are found), the header alone, and the library used in every way a C program may.
 #   run.sh PREFIX [WORKDIR]
-# The library itself is not instrumented: the sanitizers watch the host's side of the API.
+# The first compiler's tests run over TLS too, the others' hardly. The library itself is not instrumented: the sanitizers watch the host's side of the API.
 # shellcheck disable=SC2046,SC2086 # flags and wrappers are lists of words
 set -u
 prefix=$(cd "${1:?usage: run.sh PREFIX [WORKDIR]}" && pwd)
@@ -66,13 +66,14 @@ run_script header "$here/header/run.sh" "$prefix/include"
 
 for compiler in gcc clang; do
   command -v $compiler > /dev/null || { echo "$compiler: not here"; continue; }
-  if [ $compiler = gcc ]; then kinds="shared;static"; else kinds=shared; fi
-  configure_and_build $compiler -DCMAKE_C_COMPILER=$compiler -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DENCKE_TEST_KINDS=$kinds" &&
-    run_tests $compiler
+  if [ $compiler = gcc ]; then kinds="shared;static" over_tls=all; else kinds=shared over_tls=; fi
+  configure_and_build $compiler -DCMAKE_C_COMPILER=$compiler -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DENCKE_TEST_KINDS=$kinds" \
+    "-DENCKE_TEST_OVER_TLS=$over_tls" && run_tests $compiler
 done
 
 if works cc -fsanitize=address,undefined; then
-  configure_and_build address -DENCKE_TEST_KINDS=static -DENCKE_TEST_SANITIZE=address,undefined &&
+  configure_and_build address -DENCKE_TEST_KINDS=static -DENCKE_TEST_SANITIZE=address,undefined \
+    "-DENCKE_TEST_OVER_TLS=leave;borrow;stream;tunnel;sender_free;threads_stress" &&
     ENCKE_TEST_DEADLINE=30 ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 run_tests address
 else
   echo "address: no AddressSanitizer here"
@@ -82,17 +83,20 @@ fi
 # looked at, what the tests' threads do is.
 if works cc -fsanitize=thread; then
   configure_and_build thread -DENCKE_TEST_KINDS=shared -DENCKE_TEST_SANITIZE=thread \
-    "-DENCKE_TEST_ONLY=sender_threads;sender_free;threads_stress;order;handover" &&
+    "-DENCKE_TEST_ONLY=sender_threads;sender_free;threads_stress;order;handover;tls_reload" "-DENCKE_TEST_OVER_TLS=threads_stress;order" &&
     ENCKE_TEST_DEADLINE=30 TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1 run_tests thread $same_addresses
 else
   echo "thread: no ThreadSanitizer here"
 fi
 
+# Over TLS valgrind does not ask what is initialised: it does not understand the assembly that computes a record's tag.
 if command -v valgrind > /dev/null && [ -x "$work/gcc/t_leases_shared" ]; then
   good=0 bad=0
-  for name in leases sender_free handover order http10 param token drain config expect random; do
-    if ENCKE_TEST_DEADLINE=50 ENCKE_TEST_CLIENTS=300 timeout 120 valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
-      "$work/gcc/t_${name}_shared" > "$work/valgrind_$name.log" 2>&1; then
+  for name in leases sender_free handover order http10 param token drain config expect random tls_end; do
+    case $name in tls_*) undefined=no ;; *) undefined=yes ;; esac
+    [ -x "$work/gcc/t_${name}_shared" ] || continue # without OpenSSL
+    if ENCKE_TEST_DEADLINE=50 ENCKE_TEST_CLIENTS=300 timeout 120 valgrind --quiet --error-exitcode=99 --leak-check=full \
+      --errors-for-leak-kinds=definite --undef-value-errors=$undefined "$work/gcc/t_${name}_shared" > "$work/valgrind_$name.log" 2>&1; then
       good=$((good + 1))
     else
       bad=$((bad + 1))

@@ -88,7 +88,7 @@ int main(void) {
   snprintf(path, sizeof path, "/tmp/encke-test-%ld-pipe.sock", (long)getpid());
   h = HOST_PLAIN();
   port = host_listen(h);
-  CHECK_OK(encke_listen(h->e, textf("unix:%s", path), NULL, NULL));
+  CHECK_OK(encke_listen(h->e, textf("unix:%s", path), host_tls(), NULL));
   for (int is_unix = 0; is_unix < 2; is_unix++)
     for (int how = 0; how < 3; how++)
       for (int way = 0; way < WAYS; way++) gone_client(is_unix, how, way);

@@ -36,6 +36,7 @@ int main(void) {
   int port = host_listen(h);
   const encke_head *head = NULL;
   peer *p = peer_tcp(port);
+  peer_ready(p);
 
   SECTION("requests, one after the other");
   for (size_t i = 0; i < 5; i++) peer_send(p, textf("GET /%zu HTTP/1.1\r\nHost: a\r\n\r\n", i));
@@ -60,12 +61,14 @@ int main(void) {
   SECTION("a body above it");
   char *large = pattern(3000, 1);
   p = peer_tcp(port);
+  peer_ready(p);
   peer_send(p, "POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n");
   peer_send_n(p, large, 3000);
   finish(p, 1);
   CHECK_EQ(peer_nth(p, 0)->status, 413);
   peer_close(p);
   p = peer_tcp(port);
+  peer_ready(p);
   peer_send(p, "GET /after HTTP/1.1\r\nHost: a\r\n\r\n");
   id = take(&head);
   CHECK_STR(head->target, "/after");

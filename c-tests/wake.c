@@ -68,6 +68,7 @@ static void wait_serves(void) {
   CHECK_RC(encke_wait(h->e, 1), 0);
   int port = host_listen(h);
   peer *p = peer_tcp(port);
+  peer_ready(p);
   peer_send(p, GET);
   while (SEEN(h, REQUEST) == 0) {
     CHECK(encke_wait(h->e, -1) >= 0);

@@ -20,7 +20,7 @@ if(NOT ENCKE_FOLD)  # cargo's files are no CMake targets
 endif()
 install(FILES "${PROJECT_SOURCE_DIR}/include/encke.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT development)
 
-# find_package(encke [0.1] [COMPONENTS shared|static])
+# find_package(encke [0.1] [COMPONENTS shared static tls])
 include(CMakePackageConfigHelpers)
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/encke-config.cmake.in" encke-config.cmake
   INSTALL_DESTINATION "${_cmakedir}" NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)

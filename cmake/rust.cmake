@@ -84,6 +84,21 @@ set(_cargo_env "$<$<CONFIG:Debug,RelWithDebInfo>:CARGO_PROFILE_RELEASE_DEBUG=1>"
 if(NOT MSVC)
   list(APPEND _cargo_env "CARGO_TARGET_${_env}_LINKER=${CMAKE_C_COMPILER}")
 endif()
+# The cryptography of TLS is C and assembly in part. Its build takes the C compiler of ours, which in a cross build is the only
+# right one, unless the user names another in cargo's own way.
+if(ENCKE_TLS AND NOT MSVC)
+  string(REPLACE "-" "_" _triple "${ENCKE_RUST_TARGET_USED}")
+  set(_names CC AR)
+  set(_tools CMAKE_C_COMPILER CMAKE_AR)
+  foreach(name tool IN ZIP_LISTS _names _tools)
+    if(${tool} AND "$ENV{${name}_${_triple}}" STREQUAL "")
+      list(APPEND _cargo_env "${name}_${_triple}=${${tool}}")
+    endif()
+  endforeach()
+  if(CMAKE_SYSROOT AND "$ENV{CFLAGS_${_triple}}" STREQUAL "")
+    list(APPEND _cargo_env "CFLAGS_${_triple}=--sysroot=${CMAKE_SYSROOT}")
+  endif()
+endif()
 # No build paths in the library (they stand in panic messages). Joined with, or overridden by, flags of the user's own.
 set(_cargo_home "$ENV{CARGO_HOME}")
 if(NOT _cargo_home)
@@ -97,7 +112,7 @@ endif()
 # encke_cargo_command(<out> <crate types> [rustc flag ...])
 function(encke_cargo_command out crate_types)
   set(${out} "${CMAKE_COMMAND}" -E env ${_cargo_env} "${ENCKE_CARGO}" rustc --locked ${_offline} --release --lib
-    --crate-type "${crate_types}" --manifest-path "${PROJECT_SOURCE_DIR}/Cargo.toml"
+    --no-default-features "--features=${ENCKE_FEATURES}" --crate-type "${crate_types}" --manifest-path "${PROJECT_SOURCE_DIR}/Cargo.toml"
     --target "${ENCKE_RUST_TARGET_USED}" --target-dir "${ENCKE_CARGO_DIR}"
     --config "target.${ENCKE_RUST_TARGET_USED}.rustflags=[${_remap}]"
     -- "--print=native-static-libs=${ENCKE_NATIVE_LIBS_FILE}" ${ARGN} PARENT_SCOPE)
@@ -121,4 +136,4 @@ option(ENCKE_FOLD "Link with the C tools from one object with private symbols; O
 if(NOT ENCKE_FOLD AND _fold STREQUAL "OFF")
   message(STATUS "encke: no GNU ld: cargo links the libraries (no symbol versions, plain static archive)")
 endif()
-message(STATUS "encke ${PROJECT_VERSION}: Rust ${_have}, target ${ENCKE_RUST_TARGET_USED}")
+message(STATUS "encke ${PROJECT_VERSION}: Rust ${_have}, target ${ENCKE_RUST_TARGET_USED}, ${_encke_tls}")

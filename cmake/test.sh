@@ -15,8 +15,8 @@ step() {
 trap 'code=$?; [ $code = 0 ] || printf "\nmake test: FAILED in step %d (after %d s)\n" $steps $(($(date +%s) - started))' EXIT
 
 step "tools"
-sh cmake/need.sh rust gcc:gcc g++:g++ libc6-dev clang:clang cmake:cmake pkg-config:pkg-config curl:curl valgrind:valgrind libc6-dbg \
-  libglib2.0-dev libuv1-dev libevent-dev libsystemd-dev
+sh cmake/need.sh rust gcc:gcc g++:g++ libc6-dev clang:clang cmake:cmake pkg-config:pkg-config curl:curl openssl:openssl valgrind:valgrind libc6-dbg \
+  libglib2.0-dev libuv1-dev libevent-dev libsystemd-dev libssl-dev
 for tool in fmt clippy; do
   cargo $tool --version > /dev/null 2>&1 || {
     echo "cargo $tool is missing: rustup component add rustfmt clippy (Debian: rustfmt, rust-clippy)" >&2
@@ -29,6 +29,7 @@ cargo fmt --check
 
 step "lint: cargo clippy"
 cargo clippy --all-targets --locked -- -D warnings
+cargo clippy --no-default-features --lib --locked -- -D warnings
 
 step "Rust tests, and the header against the sources: cargo test"
 cargo test --locked
@@ -46,6 +47,32 @@ cmake --install "$build" --strip > "$build/install.log" || { cat "$build/install
 
 step "the programs in the documents"
 sh docs/check-readme.sh "$stage"
+
+package_says() { # package_says PREFIX ON|OFF
+  rm -rf "$build/check-package"
+  PKG_CONFIG_PATH=$(dirname "$(find "$1" -name encke.pc)") \
+    cmake -S cmake/check-package -B "$build/check-package" -DCMAKE_PREFIX_PATH="$1" -DTLS="$2" > "$build/check-package.log" 2>&1 ||
+    { cat "$build/check-package.log"; exit 1; }
+}
+
+# other NAME TARGET [-D...]: another choice of TLS. Only whether it is right is looked at, so cargo may hurry.
+other() (
+  name=$1 target=$2
+  shift 2
+  export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+  cmake -S . -B "$build/$name" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_INSTALL_PREFIX="$PWD/$build/$name/stage" "$@"
+  cmake --build "$build/$name" --parallel 2 --target "$target"
+)
+
+step "the build without TLS"
+other no-tls check -DENCKE_TLS=OFF -DENCKE_EXAMPLES=OFF
+cmake --install "$build/no-tls" > "$build/install.log" || { cat "$build/install.log"; exit 1; }
+package_says "$PWD/$build/no-tls/stage" OFF
+package_says "$stage" ON
+
+step "the build with aws-lc"
+other aws-lc all -DENCKE_TLS_PROVIDER=aws-lc -DBUILD_SHARED_LIBS=OFF
+ctest --test-dir "$build/aws-lc" --output-on-failure -R https_examples
 
 step "C tests on the installed package"
 sh c-tests/run.sh "$stage" "$PWD/$build/c-tests"

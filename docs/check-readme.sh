@@ -36,6 +36,7 @@ cat > "$work/prelude.h" << 'END'
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,7 @@ void store(encke_id, const void *, size_t);
 void release(void *);
 void my_loop_watch(encke_fd_t, uint32_t);
 int my_loop_wait(int, encke_watch *);
+encke_tls *load(void);
 END
 
 documents=$(find README.md docs -name "*.md" | sort)

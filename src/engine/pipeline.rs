@@ -507,6 +507,9 @@ impl Engine {
 
     /// The driver has closed the connection, or lost it: everything on it ends.
     pub fn remove(&mut self, connection: u32, end: End) {
+        if self.connections.at(connection).is_none() {
+            return;
+        }
         self.cut(connection, end);
         self.wheel.cancel(&mut self.connections, connection);
         let id = self.connection_id(connection);

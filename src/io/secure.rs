@@ -80,6 +80,15 @@ impl Secure {
         !self.unsent.is_empty()
     }
 
+    /// The most to be read at a time: a step of a handshake is not to bring a body with it.
+    pub(super) fn most(&self) -> usize {
+        if self.session.is_handshaking() {
+            RECORD
+        } else {
+            usize::MAX
+        }
+    }
+
     /// Whether the end of the socket's input is the end that the peer announced, or does not matter any more.
     pub(super) fn ends_well(&self) -> bool {
         self.ended || self.failed
@@ -142,7 +151,10 @@ impl Driver {
                 Some(secure) if socket.generation == generation => secure.waits = false,
                 _ => continue,
             }
-            self.read(connection);
+            // Memory may have run out since it began to wait.
+            if self.engine.admit(connection) {
+                self.read(connection);
+            }
             self.tell_wants(connection);
         }
         any

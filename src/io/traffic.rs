@@ -46,7 +46,8 @@ impl Driver {
 
     pub(super) fn read(&mut self, connection: u32) {
         let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
-        match socket::receive(socket.fd.as_fd(), &mut self.scratch) {
+        let room = socket.secure.as_ref().map_or(usize::MAX, |secure| secure.most()).min(self.scratch.len());
+        match socket::receive(socket.fd.as_fd(), &mut self.scratch[..room]) {
             Ok(0) => {
                 socket.readable = false;
                 if socket.secure.as_ref().is_some_and(|secure| !secure.ends_well()) {
@@ -60,7 +61,7 @@ impl Driver {
             }
             Ok(n) => {
                 // A short read has emptied the socket, unless an end was announced.
-                socket.readable = n == self.scratch.len() || socket.end;
+                socket.readable = n == room || socket.end;
                 let again = socket.readable;
                 if socket.secure.is_some() {
                     self.decrypt(connection, n);

@@ -144,7 +144,7 @@ impl Certificates {
             .with_client_cert_verifier(contents.policy.verifier(&self.provider))
             .with_cert_resolver(contents.names.clone());
         config.ignore_client_order = true;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         // Stateless: a ticket carries the session, nothing is kept here. One is enough: a resumed session brings the next.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;

@@ -67,6 +67,8 @@ impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name();
         ASKED.with(|asked| *asked.borrow_mut() = name.map(Box::from));
-        self.find(name, |certificate| certificate.key.choose_scheme(hello.signature_schemes()).is_some()).cloned()
+        let found = self.find(name, |certificate| certificate.key.choose_scheme(hello.signature_schemes()).is_some());
+        // None would be told as access_denied; with one that does not fit rustls says what is the case: handshake_failure.
+        found.or_else(|| self.certificates.first()).cloned()
     }
 }
