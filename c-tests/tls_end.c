@@ -102,9 +102,10 @@ static void announced(void) {
 
 /* ---- the ends that are not ----------------------------------------------------------------------------------------------- */
 
-enum { IDLE, HELD, HEAD, LENGTH, CHUNKED, ALL_BUT_THE_END, STREAM, TUNNEL, STAGES };
-static const char *const stages[STAGES] = {"idle",           "a held request",        "half a head",     "a body with its length",
-                                           "a chunked body", "all but the last chunk", "a stream's reader", "a tunnel"};
+enum { IDLE, HELD, HEAD, GATHERED, GATHERED_CHUNKS, LENGTH, CHUNKED, ALL_BUT_THE_END, STREAM, TUNNEL, STAGES };
+static const char *const stages[STAGES] = {"idle",           "a held request",        "half a head", "a body that is collected",
+                                           "chunks that are collected", "a body with its length", "a chunked body",
+                                           "all but the end of the chunks", "a stream's reader", "a tunnel"};
 
 static encke_id begun(encke_id id, uint32_t status) {
   encke_field upgrade = field("Upgrade", "echo");
@@ -122,6 +123,8 @@ static encke_id reach(peer *p, int stage) {
   case IDLE: served(h, p); return 0;
   case HELD: return ask(h, p, GET);
   case HEAD: peer_send(p, "GET / HTTP/1.1\r\nHos"); return 0;
+  case GATHERED: peer_send(p, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234"); return 0;
+  case GATHERED_CHUNKS: peer_send(p, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n0\r\n"); return 0;
   case LENGTH: return ask(h, p, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n0123456789");
   case CHUNKED: return ask(h, p, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n5\r\n012");
   case ALL_BUT_THE_END: return ask(h, p, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n");

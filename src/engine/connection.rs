@@ -234,6 +234,7 @@ impl Pool {
         self.heads.pop().unwrap_or_default()
     }
 
+    #[inline]
     pub fn give_head(&mut self, head: Box<Head>) {
         if self.heads.len() < KEEP && head.bytes.capacity() <= COMMON_HEAD {
             self.heads.push(head);

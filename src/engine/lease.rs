@@ -76,6 +76,7 @@ impl Drop for Pin<'_> {
     }
 }
 
+#[inline]
 fn place(slot: u32) -> (usize, usize) {
     // Chunk k holds FIRST_CHUNK << k leases.
     let n = slot / FIRST_CHUNK + 1;
@@ -89,6 +90,7 @@ impl Leases {
         Leases { tag, high_water, chunks: Default::default() }
     }
 
+    #[inline]
     fn at(&self, slot: u32) -> Option<&Lease> {
         let (chunk, index) = place(slot);
         self.chunks.get(chunk)?.get()?.get(index)
@@ -120,6 +122,7 @@ impl Leases {
     }
 
     /// The id is over. False: a thread still works on the slot, ask [`Leases::idle`] before it is opened again.
+    #[inline]
     pub(super) fn close(&self, slot: u32) -> bool {
         match self.at(slot) {
             None => true,

@@ -286,13 +286,17 @@ impl Engine {
     }
 
     /// Sets events aside that the host does not want now, or brings them back.
+    #[inline]
     fn sort_events(&mut self) {
-        if self.may_deliver() {
-            if self.events.has_parked() {
-                self.events.unpark();
-            }
-            return;
+        if !self.may_deliver() {
+            self.park_events();
+        } else if self.events.has_parked() {
+            self.events.unpark();
         }
+    }
+
+    #[cold]
+    fn park_events(&mut self) {
         while let Some(event) = self.events.front() {
             let wait = match event.what {
                 What::Request(_) => true,
@@ -378,6 +382,7 @@ impl Engine {
     }
 
     /// A head that was handed over and is done with comes back for reuse.
+    #[inline]
     pub fn recycle_head(&mut self, head: Box<Head>) {
         self.pool.give_head(head);
     }
@@ -387,6 +392,7 @@ impl Engine {
     }
 
     /// Slots of requests whose heads may be recycled.
+    #[inline]
     pub fn take_retired(&mut self) -> Option<u32> {
         self.retired.pop()
     }

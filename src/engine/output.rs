@@ -120,7 +120,7 @@ impl Output {
     }
 
     /// The buffer to append small pieces to; tell what was appended by [`Output::appended`].
-    #[inline]
+    #[inline(always)]
     pub fn tail(&mut self, spare: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
         if !matches!(self.segments.back(), Some(Segment::Copied(tail)) if tail.len() < TAIL_LIMIT) {
             self.segments.push_back(Segment::Copied(spare.pop().unwrap_or_default()));

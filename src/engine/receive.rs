@@ -384,6 +384,7 @@ impl Engine {
     }
 
     /// Queues the request for the host.
+    #[inline]
     pub(super) fn hand_over(&mut self, head: Box<head::Head>) {
         let id = head.id;
         if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {

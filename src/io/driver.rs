@@ -308,6 +308,7 @@ impl Driver {
     }
 
     /// To be called after the loop thread has said something of a request: outside a drain it is written at once.
+    #[inline]
     pub fn after_answer(&mut self) {
         if !self.draining {
             self.flush();
@@ -319,6 +320,7 @@ impl Driver {
 
     /// To be called before the loop thread says something of a request: the time is told, and what other threads said
     /// before takes effect before.
+    #[inline]
     pub fn before_answer(&mut self) {
         if !self.draining {
             self.tick();
@@ -431,6 +433,7 @@ impl Driver {
     // ---- the truth of the fd -----------------------------------------------------------------------------------------------
 
     /// Whether run or next would do or show something that no socket tells of.
+    #[inline]
     fn has_work(&self) -> bool {
         self.draining
             || self.left_over
@@ -448,6 +451,7 @@ impl Driver {
         self.settle_truth();
     }
 
+    #[inline]
     pub(super) fn settle_truth(&mut self) {
         let work = self.has_work();
         if work != self.work && self.fd_shown && self.poller.set_work(work).is_ok() {

@@ -27,7 +27,7 @@ pub use tls::Certificates;
 use tls::{Progress, Session};
 
 /// Steps of handshakes in one run: each costs as much as dozens of requests.
-pub(super) const STEPS: usize = 4;
+pub(super) const STEPS: usize = 3;
 /// Plaintext of one record, and of one system call.
 const RECORD: usize = 16 << 10;
 const CHUNK: usize = 64 << 10;
