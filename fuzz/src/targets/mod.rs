@@ -1,0 +1,17 @@
+//! Every target, by name.
+
+pub mod certificates;
+pub mod engine;
+pub mod http1;
+pub mod response;
+pub mod tls;
+
+pub type Target = fn(&[u8]);
+
+pub const ALL: [(&str, Target); 5] = [
+    ("http1", http1::run),
+    ("engine", engine::run),
+    ("response", response::run),
+    ("tls", tls::run),
+    ("certificates", certificates::run),
+];
