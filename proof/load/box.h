@@ -58,14 +58,14 @@ pid_t start_process(int (*play)(void *context), void *context);
 /* 0: it ended by itself with code 0, within `seconds`; after that it is killed. */
 int   end_process(pid_t, int seconds, const char *who);
 
-/* 1 once the condition holds, 0 when so many seconds are over. */
+/* 1 once the condition holds, 0 when so many seconds were spent with waiting. They are counted in rounds, so that a machine
+ * that stood still has not used them up. */
 #define WAIT_FOR(cond, seconds)                                                                                        \
   (__extension__({                                                                                                     \
-    uint64_t until_ = now_us() + (uint64_t)(seconds) * 1000000;                                                        \
-    int holds_ = 0;                                                                                                    \
-    while (!(holds_ = (cond)) && now_us() < until_) wait_a_little();                                                   \
+    int rounds_ = (seconds) * 500, holds_ = 0;                                                                         \
+    while (!(holds_ = (cond)) && rounds_-- > 0) wait_a_little();                                                       \
     holds_;                                                                                                            \
   }))
-void wait_a_little(void);
+void wait_a_little(void); /* 2 ms */
 
 #endif

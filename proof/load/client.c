@@ -39,12 +39,15 @@ static char why[256];
 
 const char *client_why(void) { return why; }
 
-/* 1: ready; 0: nothing for too long. */
+/* 1: ready; 0: nothing for too long. Many short waits, so that a machine that stood still has not used them up. */
 static int ready(client *c, short events) {
   struct pollfd p = {.fd = c->fd, .events = events};
-  int rc;
-  while ((rc = poll(&p, 1, client_patience * 1000)) < 0 && errno == EINTR) {}
-  return rc > 0;
+  for (int i = 0; i < client_patience * 20; i++) {
+    int rc = poll(&p, 1, 50);
+    if (rc > 0) return 1;
+    if (rc < 0 && errno != EINTR) break;
+  }
+  return 0;
 }
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------------------------- */
