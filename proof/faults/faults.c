@@ -69,7 +69,7 @@ static const row traffic[] = {
   {"sendfile", LOSES, {E(EIO), E(EINVAL), E(ENOMEM), E(EPIPE), E(ECONNRESET), E(EOVERFLOW)}},
   {"fstat", SAID, {E(EIO), E(EOVERFLOW)}},
   {"pread64", UNSEEN, {E(EINTR)}},
-  {"pread64", LOSES, {E(EIO), E(EISDIR)}},
+  {"pread64", LOSES_FILE, {E(EIO), E(EISDIR)}},
 };
 
 typedef struct {

@@ -10,6 +10,7 @@
 typedef enum {
   UNSEEN, /* nothing: everybody is served as if it had not been */
   LOSES,  /* the connection that it was about; nobody else notices */
+  LOSES_FILE, /* as LOSES, but the call names a file and no connection: one whose answer is a file */
   ACCEPT, /* ENCKE_EV_LISTENER with this errno; then everybody is served */
   SAID,   /* the call of the API says ENCKE_E_SYS with this errno, and did nothing */
   NO_STREAM, /* as SAID, or ENCKE_E_INVAL: a socket that does not tell what it is counts as none */

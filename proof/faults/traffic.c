@@ -253,8 +253,11 @@ static int client_port(const peer *p) {
   return ntohs(((struct sockaddr_in *)&at)->sin_port);
 }
 
+static int asks_for_a_file;
+
 /* A UNIX socket has no port to tell it by. */
 static int may_lose(int its_port) {
+  if (want->effect == LOSES_FILE) return asks_for_a_file && inject_done() > 0;
   /* ACCEPT: what was accepted and could not be watched. */
   return (want->effect == LOSES || want->effect == ACCEPT) && inject_hit(its_port);
 }
@@ -280,7 +283,9 @@ static peer *open_as(const act *a) {
 
 static int run_act(const act *a) {
   peer *p = open_as(a);
-  int its_port = client_port(p), good = a->run(p);
+  int its_port = client_port(p);
+  asks_for_a_file = a->run == from_a_file;
+  int good = a->run(p);
   peer_close(p);
   if (!good && !may_lose(its_port)) check_fail(__FILE__, __LINE__, "a client that nothing happened to was not served");
   return good;
@@ -335,6 +340,7 @@ void scene_traffic(const fault *f, uint64_t watch) {
   for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
     check_section(acts[i].name);
     for (unsigned tries = 0; !run_act(&acts[i]); tries++) CHECK(tries < want->times);
+    asks_for_a_file = 0;
     ask_bystander();
   }
   check_section("the end");

@@ -125,7 +125,9 @@ impl Host {
             }
             What::Writable => {
                 assert!(!record.settled && record.aborted.is_none(), "WRITABLE of a request that is over");
-                assert!(std::mem::take(&mut record.again), "WRITABLE without AGAIN");
+                assert!(record.writables > 0, "WRITABLE without AGAIN");
+                record.writables -= 1;
+                record.again = false;
             }
             What::HalfClosed => {
                 assert!(!record.settled, "HALF_CLOSED after the settle");
@@ -199,6 +201,7 @@ impl Host {
             said: None,
             given_up: false,
             again: false,
+            writables: 0,
             half_closed: false,
             settled: false,
             settle_heard: false,
@@ -450,10 +453,15 @@ impl Host {
             return;
         }
         match self.leases.reserve(id, n as u64).map(drop) {
-            Ok(()) => assert!(!record.settled && record.aborted.is_none() && (begun || n == 0)),
+            Ok(()) => {
+                assert!(!record.settled && record.aborted.is_none() && (begun || n == 0));
+                self.records[at].again = false;
+            }
             Err(Error::Again) => {
                 assert!(!record.settled && record.aborted.is_none());
-                self.records[at].again = true;
+                let record = &mut self.records[at];
+                record.writables += u32::from(!record.again);
+                record.again = true;
                 return;
             }
             Err(Error::State) => return assert!(n > 0 && !begun),

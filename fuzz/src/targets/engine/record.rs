@@ -45,7 +45,10 @@ pub struct Record {
     pub informs: Vec<u16>,
     pub said: Option<Said>,
     pub given_up: bool,
+    /// AGAIN was the last answer to a write, so WRITABLE will come; and how many may come at the most: one for each series
+    /// of AGAINs, as the first may still be on its way when a write finds room and the next does not.
     pub again: bool,
+    pub writables: u32,
     pub half_closed: bool,
     pub settled: bool,
     pub settle_heard: bool,
