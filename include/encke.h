@@ -126,9 +126,6 @@ typedef struct encke_config encke_config;
 /** One loop's worth of listeners and connections: LOOP THREAD ONLY. */
 typedef struct encke encke;
 
-/** A message of a channel; not yet in this version. */
-typedef struct encke_message encke_message;
-
 /** Certificates; shared by listeners, swapped while they serve. */
 typedef struct encke_tls encke_tls;
 
@@ -487,7 +484,8 @@ ENCKE_API int encke_feed(encke *e, const encke_watch *ready, size_t n);
                                        with ENCKE_BORROW. */
 #define ENCKE_EV_MESSAGE      7u  /**< From a websocket or a channel; not yet in this version. */
 #define ENCKE_EV_CLOSED       8u  /**< The last event of a websocket; not yet in this version. */
-#define ENCKE_EV_SUBSCRIBER   9u  /**< Optional. Joined or left a channel; not yet in this version. */
+#define ENCKE_EV_SUBSCRIBER   9u  /**< Optional. The subscriber ev.id joined (code 1) or left (code 0) ev.channel;
+                                       before its ENCKE_EV_DONE. */
 #define ENCKE_EV_LISTENER    10u  /**< Accept trouble of the listener ev.id, such as EMFILE: code is errno; once
                                        until it is over, and accepting begins again by itself. */
 #define ENCKE_EV_DRAINED     11u  /**< encke_drain is through. */
@@ -522,6 +520,7 @@ typedef struct encke_event {
   const void *data;
   size_t len;
   uint32_t more;
+  /** SUBSCRIBER: see L4 */
   encke_str channel;
   const encke_message *message;
 } encke_event;
@@ -778,10 +777,12 @@ typedef struct encke_stats {
   uint64_t queued_bytes;
   /** Bytes of buffers now, as ENCKE_OPT_MAX_MEMORY counts them. */
   uint64_t memory;
-  /** Of channels; 0 in this version. */
+  /** Channels now, and messages published ever, in all enckes that share them (encke_share). */
   uint64_t channels;
+  /** Subscribers of this encke now. */
   uint64_t subscribers;
   uint64_t published;
+  /** Messages queued for subscribers of this encke ever, and those that slow ones missed. */
   uint64_t delivered;
   uint64_t dropped;
 } encke_stats;
@@ -791,6 +792,147 @@ typedef struct encke_stats {
  * ENCKE_E_INVAL: out is NULL or sizeof_stats too small; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
  */
 ENCKE_API int encke_stats_get(encke_sender *sender, encke_stats *out, size_t sizeof_stats);
+
+/* ---- 12. channels: publish once, every subscriber gets it in its own transport ----------------------------------- */
+
+#define ENCKE_TRANSPORT_AUTO      0u  /**< By Upgrade and Accept: WebSocket, text/event-stream,
+                                           multipart/x-mixed-replace, application/json for a long poll; multipart
+                                           for a client that asks for nothing of these. */
+#define ENCKE_TRANSPORT_MULTIPART 1u  /**< multipart/x-mixed-replace: a part for each message; an image that
+                                           changes. */
+#define ENCKE_TRANSPORT_SSE       2u  /**< text/event-stream, for EventSource: the id is the position, and
+                                           Last-Event-ID resumes. What is not UTF-8 comes as a data: URL. */
+#define ENCKE_TRANSPORT_LONGPOLL  3u  /**< One batch as an object of JSON, then the answer ends: "position" to come
+                                           back with, "recovered" where it came back, "messages". 204 where nothing
+                                           came in time. The position is in the field Encke-Position too. */
+#define ENCKE_TRANSPORT_WEBSOCKET 4u  /**< A WebSocket message for each message. */
+#define ENCKE_TRANSPORT_PLAIN     5u  /**< The data of the messages and nothing else, one behind the other. */
+
+#define ENCKE_SUBSCRIBE_CORS 1u  /**< encke_subscription: pages of every origin may read the answer (CORS). */
+
+/** What is published, or came from a channel. Zero it first. Grows at the end only. */
+typedef struct encke_message {
+  /** Content type; may be empty. */
+  encke_str type;
+  /** Who sent it; may be empty. */
+  encke_str from;
+  /** Name of the event for EventSource; may be empty. */
+  encke_str event;
+  /** With ENCKE_SLOW_LATEST: of the messages with one key the newest stands for all. */
+  encke_str key;
+  const void *data;
+  size_t len;
+} encke_message;
+
+/** How a client is subscribed. Zero it first. Grows at the end only. */
+typedef struct encke_subscription {
+  /** ENCKE_TRANSPORT_ */
+  uint32_t transport;
+  /** ENCKE_SUBSCRIBE_CORS */
+  uint32_t flags;
+  /** Lists of patterns, "text/*,!text/html": '*' fits any text, '?' any one byte, '!' decides against; empty: all. */
+  encke_str types;
+  encke_str from;
+  /** Resume after this position; empty: after that of the client, in Last-Event-ID or in the query as "since". */
+  encke_str since;
+  /** Of a long poll: 204 after so long without a message; 0: 30 s. */
+  uint64_t timeout_ms;
+  /** Of the answer: CORS, cookies, caching. A Cache-Control of yours wins. */
+  const encke_field *fields;
+  size_t nfields;
+} encke_subscription;
+
+#define ENCKE_CHANNEL_HISTORY      1  /**< Messages kept for those who come back; default 100. */
+#define ENCKE_CHANNEL_BYTES        2  /**< ... and bytes of them; default 1 MiB. */
+#define ENCKE_CHANNEL_TTL_MS       3  /**< ... and for how long, in milliseconds; default 60,000. It is looked at
+                                           when the channel is used, or once due. */
+#define ENCKE_CHANNEL_SLOW         4  /**< What a subscriber gets that does not keep up: one of ENCKE_SLOW_. */
+#define ENCKE_CHANNEL_BACKLOG      5  /**< Unsent bytes with which a subscriber does not keep up; default 1 MiB. */
+#define ENCKE_CHANNEL_HEARTBEAT_MS 6  /**< Time between signs of life (a comment of SSE, a ping of WebSocket);
+                                           default 30,000; 0: none. */
+
+#define ENCKE_SLOW_CLOSE    0  /**< Default. Its stream ends well behind the last whole message; it may come back
+                                    and gets what the history has. */
+#define ENCKE_SLOW_DROP_NEW 1  /**< It does not get the new message. */
+#define ENCKE_SLOW_DROP_OLD 2  /**< It does not get the oldest ones that have not begun to go out. */
+#define ENCKE_SLOW_LATEST   3  /**< As ENCKE_SLOW_DROP_OLD; besides, a message takes the place of an unsent one with
+                                    its key. */
+
+/** What is known of a channel. Grows at the end only. */
+typedef struct encke_channel_facts {
+  /** Of this channel itself, of all enckes that share it; not those of a prefix. */
+  uint64_t subscribers;
+  /** Kept for those who come back. */
+  uint64_t messages;
+  uint64_t bytes;
+  /** Since the channel came to be. */
+  uint64_t published;
+} encke_channel_facts;
+
+/**
+ * Publishes a message in a channel: everybody who subscribes it gets it, in the order of publishing, and its history
+ * keeps it. A name is UTF-8 of up to 255 bytes without control characters and does not end in '*'; a channel comes to be
+ * with its first use and goes with its last subscriber and its history. Copied before it returns. link: 0; links are not
+ * yet in this version. Pass sizeof(encke_message). Any thread.
+ * ENCKE_E_INVAL: bad name or message, encke_last_error() says which and why; ENCKE_E_GONE: link is not 0;
+ * ENCKE_E_NOTSUP: a field newer than this library; ENCKE_E_NOMEM: it is larger than ENCKE_OPT_MAX_MEMORY, or there is no
+ * memory for the copy; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
+ */
+ENCKE_API int encke_publish(encke_sender *sender, encke_id link, const char *channel, const encke_message *message,
+                            size_t sizeof_message);
+
+/**
+ * Subscribes the client of a request to channels, and to prefixes ("news/" and a star: every channel whose name begins so;
+ * "*" alone: all). Settles: the answer is the library's from now on, the id lives on as the subscriber's until
+ * ENCKE_EV_DONE, and encke_abort cuts it. The client that comes back with its position gets what it missed, or is told that
+ * it cannot: the field Encke-Recovered says yes or no, as do the event "recovered" of SSE and the member of a long poll.
+ * A subscriber's id: joins more channels, and of `how` nothing may be set; not as a long poll. Pass
+ * sizeof(encke_subscription); how may be NULL with 0. Any thread.
+ * ENCKE_E_GONE: the id is over, or the peer is gone; ENCKE_E_STATE: the answer was begun; ENCKE_E_INVAL: bad name, list,
+ * position, transport or field; ENCKE_E_NOTSUP: a flag or field newer than this library; ENCKE_E_CLOSED: the encke was
+ * freed. Since 0.1. https://html.spec.whatwg.org/multipage/server-sent-events.html; RFC 2046, 5.1; RFC 6455.
+ */
+ENCKE_API int encke_subscribe(encke_sender *sender, encke_id id, const char *const *channels, size_t n,
+                              const encke_subscription *how, size_t sizeof_subscription);
+
+/**
+ * A subscriber leaves a channel or prefix, as it was subscribed; it stays a subscriber, also of nothing. Any thread.
+ * ENCKE_E_GONE: the id is over, or no subscriber's; ENCKE_E_INVAL: bad name; ENCKE_E_CLOSED: the encke was freed. Since
+ * 0.1.
+ */
+ENCKE_API int encke_unsubscribe(encke_sender *sender, encke_id id, const char *channel);
+
+/**
+ * From now on this encke has the channels, histories and positions of another: one encke per thread, and a message that
+ * is published in any reaches the subscribers of all. Before it has published or subscribed anything. `other` keeps
+ * nothing of e, and may be freed before it. [loop thread]
+ * ENCKE_E_STATE: e has channels of its own already; ENCKE_E_INVAL: other is NULL; ENCKE_E_CLOSED: the encke of other was
+ * freed. Since 0.1.
+ */
+ENCKE_API int encke_share(encke *e, encke_sender *other);
+
+/**
+ * Sets an option of a channel, or of a prefix ("news/" and a star). The name decides before a prefix, a longer prefix
+ * before a shorter one. Holds at once, and for channels that come to be later. Any thread.
+ * ENCKE_E_INVAL: bad name, or the value is out of range; ENCKE_E_NOTSUP: an option that this library does not know;
+ * ENCKE_E_CLOSED: the encke was freed. Since 0.1.
+ */
+ENCKE_API int encke_channel_set(encke_sender *sender, const char *channel, int option, uint64_t value);
+
+/**
+ * What is known of a channel. Pass sizeof(encke_channel_facts). Any thread: 1, or 0: there is no such channel now.
+ * ENCKE_E_INVAL: bad name, or out is NULL or too small; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
+ */
+ENCKE_API int encke_channel_get(encke_sender *sender, const char *channel, encke_channel_facts *out,
+                                size_t sizeof_facts);
+
+/**
+ * The name of the first channel behind `after` in the order of bytes, NUL-terminated: 1, or 0: there is none. "" begins.
+ * Channels that come and go meanwhile are met or not; none is met twice. need may be NULL and counts the NUL. Any thread.
+ * ENCKE_E_RANGE: name has no room, *need bytes are needed; ENCKE_E_INVAL: after is NULL or not UTF-8; ENCKE_E_CLOSED: the
+ * encke was freed. Since 0.1.
+ */
+ENCKE_API int encke_channel_next(encke_sender *sender, const char *after, char *name, size_t cap, size_t *need);
 
 #ifdef __cplusplus
 }

@@ -4,7 +4,9 @@
 //! rooms that can hold it, and a lower room never names a higher one:
 //!
 //! * [`http1`]: the syntax of HTTP/1.x, bytes in, values out;
+//! * [`push`]: channels as plain values, without request, socket or clock;
 //! * [`engine`]: a server as a plain value, without socket or clock;
+//! * [`ws`]: WebSocket, bytes in, messages out;
 //! * `tls`: TLS sessions as bytes in, bytes out (with the feature of that name);
 //! * [`io`]: where bytes meet the operating system, the only room with system calls;
 //! * [`capi`]: the C boundary.
@@ -19,6 +21,10 @@ pub mod engine;
 #[deny(unsafe_code)]
 pub mod http1;
 pub mod io;
+#[deny(unsafe_code)]
+pub mod push;
 #[cfg(feature = "tls")]
 #[deny(unsafe_code)]
 pub mod tls;
+#[deny(unsafe_code)]
+pub mod ws;

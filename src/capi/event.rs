@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_void, CStr};
 
+use super::channels::encke_message;
 use super::guard::{guard_value, on_loop};
 use super::held::Held;
 use super::input;
@@ -29,7 +30,7 @@ pub const ENCKE_EV_RELEASED: u32 = 6;
 pub const ENCKE_EV_MESSAGE: u32 = 7;
 /// The last event of a websocket; not yet in this version.
 pub const ENCKE_EV_CLOSED: u32 = 8;
-/// Optional. Joined or left a channel; not yet in this version.
+/// Optional. The subscriber ev.id joined (code 1) or left (code 0) ev.channel; before its ENCKE_EV_DONE.
 pub const ENCKE_EV_SUBSCRIBER: u32 = 9;
 /// Accept trouble of the listener ev.id, such as EMFILE: code is errno; once until it is over, and accepting begins again
 /// by itself.
@@ -61,17 +62,6 @@ pub const ENCKE_END_HOST: c_int = 5;
 /// The grace of encke_drain was over.
 pub const ENCKE_END_DRAIN: c_int = 6;
 
-/// A message of a channel; not yet in this version.
-pub struct encke_message {
-    _later: (),
-}
-
-impl std::fmt::Debug for encke_message {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("encke_message")
-    }
-}
-
 /// What happened. Grows at the end only.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +80,7 @@ pub struct encke_event {
     pub data: *const c_void,
     pub len: usize,
     pub more: u32,
+    /// SUBSCRIBER: see L4
     pub channel: encke_str,
     pub message: *const encke_message,
 }
@@ -168,6 +159,14 @@ impl Inner {
             }
             What::Drained => out.kind = ENCKE_EV_DRAINED,
             What::HalfClosed => out.kind = ENCKE_EV_HALF_CLOSED,
+            What::Subscriber { channel, joined } => {
+                out.kind = ENCKE_EV_SUBSCRIBER;
+                out.code = i32::from(joined);
+                self.channel.clear();
+                self.channel.extend_from_slice(channel.as_bytes());
+                self.channel.push(0);
+                out.channel = encke_str { p: self.channel.as_ptr().cast(), n: channel.len() };
+            }
             What::Connection(accepted) => {
                 out.kind = ENCKE_EV_CONNECTION;
                 out.code = i32::from(accepted);

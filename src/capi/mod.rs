@@ -41,3 +41,5 @@ pub mod token;
 pub mod tls;
 
 pub mod stats;
+
+pub mod channels;

@@ -241,6 +241,9 @@ impl encke_sender {
         if self.open().is_err() {
             return Err(self.settle_closed(id));
         }
+        if self.leases.is_second(id) {
+            return self.say(Submission::Kick { id });
+        }
         match self.leases.settle(id, Settle::Abort)? {
             Settled::Gone => Err(self.settled_gone(id)),
             Settled::Answer => self.say(Submission::Abort { id }).inspect_err(|_| self.drop_head(id)),

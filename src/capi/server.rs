@@ -4,7 +4,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::*};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::config::{encke_config, set_live};
 use super::guard::{guard, guard_value, hush, on_loop, this_thread};
@@ -19,6 +19,7 @@ use crate::io::address;
 use crate::io::driver::Driver;
 use crate::io::fork;
 use crate::io::listener::Manner;
+use crate::push::hub::Hub;
 
 /// One loop's worth of listeners and connections: LOOP THREAD ONLY.
 pub struct encke {
@@ -52,6 +53,8 @@ pub struct Inner {
     pub(super) spare: Vec<Box<Held>>,
     /// The bytes of the last BODY event.
     pub(super) body: Vec<u8>,
+    /// The channel of the last SUBSCRIBER event.
+    pub(super) channel: Vec<u8>,
     /// For field lines.
     pub(super) lines: Vec<u8>,
     tag: Tag,
@@ -105,13 +108,18 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
         getrandom::fill(&mut secret)
             .map_err(|error| Error::System(error.raw_os_error().unwrap_or(0), "no random numbers".into()))?;
         let tag = Tag::take().ok_or(Error::NoMemory)?;
-        let driver = match Driver::new(config.settings, tag, config.watch_each) {
+        let mut epoch = [0; 8];
+        getrandom::fill(&mut epoch)
+            .map_err(|error| Error::System(error.raw_os_error().unwrap_or(0), "no random numbers".into()))?;
+        let hub = Arc::new(Hub::new(u64::from_ne_bytes(epoch) | 1));
+        let mut driver = match Driver::new(config.settings, tag, config.watch_each) {
             Ok(driver) => driver,
             Err(error) => {
                 tag.release(tag.used);
                 return Err(error);
             }
         };
+        driver.enter(hub.clone());
         let sender = Arc::new(encke_sender {
             leases: driver.engine.leases().clone(),
             mailbox: driver.mailbox().clone(),
@@ -125,6 +133,7 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             inner: AtomicPtr::new(std::ptr::null_mut()),
             left: Default::default(),
             secret,
+            hub: Mutex::new(hub),
         });
         let inner = Inner {
             driver,
@@ -132,6 +141,7 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             heads: Vec::new(),
             spare: Vec::new(),
             body: Vec::new(),
+            channel: Vec::new(),
             lines: Vec::new(),
             tag,
         };

@@ -29,10 +29,12 @@ pub struct encke_stats {
     pub queued_bytes: u64,
     /// Bytes of buffers now, as ENCKE_OPT_MAX_MEMORY counts them.
     pub memory: u64,
-    /// Of channels; 0 in this version.
+    /// Channels now, and messages published ever, in all enckes that share them (encke_share).
     pub channels: u64,
+    /// Subscribers of this encke now.
     pub subscribers: u64,
     pub published: u64,
+    /// Messages queued for subscribers of this encke ever, and those that slow ones missed.
     pub delivered: u64,
     pub dropped: u64,
 }
@@ -50,6 +52,7 @@ pub unsafe extern "C" fn encke_stats_get(
         any_thread(sender, |sender| {
             sender.open()?;
             let now = sender.stats.read();
+            let hub = sender.hub();
             let stats = encke_stats {
                 connections: now.connections,
                 accepted: now.accepted,
@@ -60,12 +63,12 @@ pub unsafe extern "C" fn encke_stats_get(
                 bytes_in: now.bytes_in,
                 bytes_out: now.bytes_out,
                 queued_bytes: now.queued_bytes,
-                memory: now.memory,
-                channels: 0,
-                subscribers: 0,
-                published: 0,
-                delivered: 0,
-                dropped: 0,
+                memory: now.memory + hub.memory(),
+                channels: hub.channels(),
+                subscribers: now.subscribers,
+                published: hub.published(),
+                delivered: now.delivered,
+                dropped: now.dropped,
             };
             input::give(&stats, out, sizeof_stats, 8, "the stats").map(|()| 0)
         })

@@ -11,6 +11,7 @@ use crate::engine::lease::Leases;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::stats::Stats;
 use crate::io::wake::Waker;
+use crate::push::hub::Hub;
 
 /// Names a listener, a connection or a request of one encke. 0 is none. Ids are never reused and differ between all
 /// enckes of a process (L7).
@@ -130,6 +131,8 @@ pub struct encke_sender {
     /// Heads that were not settled when the encke was freed.
     pub(super) left: Mutex<HashMap<u64, Box<Held>>>,
     pub(super) secret: [u8; 16],
+    /// The channels; exchanged by encke_share only.
+    pub(super) hub: Mutex<Arc<Hub>>,
 }
 
 // SAFETY: what is not atomic or locked is constant, and `inner` is dereferenced on the loop thread only.

@@ -71,6 +71,11 @@ impl Engine {
             Submission::Abort { id } => self.abort(id),
             Submission::Inform { id, status, lines } => self.inform(id, status, &lines),
             Submission::Ack { id, n } => self.body_ack(id, n),
+            Submission::Subscribe { id, subscription } => self.subscribe(id, *subscription),
+            Submission::Join { id, patterns } => self.join(id, &patterns),
+            Submission::Leave { id, pattern } => self.leave(id, &pattern),
+            Submission::Kick { id } => self.kick(id),
+            Submission::Deliver(message) => self.hear(&message),
             Submission::Settled { id } => {
                 self.settle(id);
             }
@@ -79,7 +84,7 @@ impl Engine {
 
     /// Carries out the host's settle: the connection that is to be answered, if there still is one.
     #[inline]
-    fn settle(&mut self, id: Id) -> Option<u32> {
+    pub(super) fn settle(&mut self, id: Id) -> Option<u32> {
         let slot = id.slot();
         let exchange = self.exchanges.get_mut(slot, id.generation())?;
         if exchange.is(exchange::SETTLED) {
@@ -140,7 +145,7 @@ impl Engine {
         }
     }
 
-    fn send_whole(&mut self, connection: u32, id: Id, answer: Answer<'_>) {
+    pub(super) fn send_whole(&mut self, connection: u32, id: Id, answer: Answer<'_>) {
         let slot = id.slot();
         let reads = self.connections.at(connection).is_some_and(|c| c.input.is_some());
         let unread_long = reads && self.refuse_rest(connection, id);
@@ -227,7 +232,7 @@ impl Engine {
     }
 
     /// The host wants no more of this request's body. True: so much is left that the connection cannot go on.
-    fn refuse_rest(&mut self, connection: u32, id: Id) -> bool {
+    pub(super) fn refuse_rest(&mut self, connection: u32, id: Id) -> bool {
         let expects =
             self.exchanges.get_mut(id.slot(), id.generation()).is_some_and(|exchange| exchange.is(exchange::EXPECT));
         let Some(body) = self

@@ -50,6 +50,9 @@ pub const OPENING: u32 = 1 << 15;
 /// What it carries is encrypted on its way.
 pub const SECURE: u32 = 1 << 16;
 
+/// A long poll waits in its pipeline.
+pub const POLLS: u32 = 1 << 17;
+
 #[derive(Debug)]
 pub struct Connection {
     pub links: Links,

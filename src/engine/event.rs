@@ -2,12 +2,14 @@
 //! is over is not shown, and requests that the host does not want now wait without making the fd readable.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::head::Head;
 use super::id::Id;
 
 /// Kinds the host may or may not want, as bits of the setting `events`.
 pub const DONE: u32 = 4;
+pub const SUBSCRIBER: u32 = 9;
 pub const HALF_CLOSED: u32 = 13;
 pub const CONNECTION: u32 = 14;
 
@@ -49,6 +51,11 @@ pub enum What {
     HalfClosed,
     /// Accepted, or over.
     Connection(bool),
+    /// Joined, or left.
+    Subscriber {
+        channel: Arc<str>,
+        joined: bool,
+    },
 }
 
 #[derive(Debug)]

@@ -1,10 +1,13 @@
 //! Owns one request and its answer, from the end of the request's head to the last byte of the answer. Rule: it lives
 //! until the host has settled it and the connection has dealt with it, whichever is later.
 
+use std::sync::Arc;
+
 use super::connection::NONE;
 use super::event::End;
 use super::id::Id;
 use super::output::Output;
+use super::wishes::Wishes;
 
 /// Answered by the library; the host never hears of it.
 pub const HIDDEN: u32 = 1;
@@ -35,6 +38,8 @@ pub const BODILESS: u32 = 1 << 15;
 pub const CONNECT: u32 = 1 << 16;
 pub const UPGRADE: u32 = 1 << 17;
 pub const BODY_FOLLOWS: u32 = 1 << 18;
+/// Answered by what is published; its id is the subscriber's.
+pub const SUBSCRIBED: u32 = 1 << 19;
 
 #[derive(Debug)]
 pub struct Exchange {
@@ -58,6 +63,8 @@ pub struct Exchange {
     pub unsent: u64,
     /// The length that was promised.
     pub length: Option<u64>,
+    /// What the request says of being pushed to.
+    pub wishes: Option<Arc<Wishes>>,
 }
 
 impl Exchange {
@@ -77,6 +84,7 @@ impl Exchange {
             given: 0,
             unsent: 0,
             length: None,
+            wishes: None,
         }
     }
 

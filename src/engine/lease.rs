@@ -20,6 +20,8 @@ const BEGINNING: u64 = 1 << 43;
 const BEGUN: u64 = 1 << 44;
 const LENGTH: u64 = 1 << 45;
 const UPGRADE: u64 = 1 << 47;
+/// Settled, and the id lives on as a subscriber's.
+const SECOND: u64 = 1 << 48;
 
 /// In [`Lease::queued`]: somebody was told to come again, and is promised to hear of room. It lies in one word with the
 /// number it depends on, so no promise is lost, and none is kept that was not made.
@@ -127,7 +129,7 @@ impl Leases {
         match self.at(slot) {
             None => true,
             // Settled leases are not pinned any more, so what is read here stays true.
-            Some(lease) if lease.state.load(Acquire) & (PINS | SETTLED) == SETTLED => {
+            Some(lease) if lease.state.load(Acquire) & (PINS | SETTLED | SECOND) == SETTLED => {
                 lease.state.store(0, Release);
                 true
             }
@@ -229,6 +231,51 @@ impl Leases {
         }
         lease.state.store(state | SETTLED, Relaxed);
         Ok(if gone { Settled::Gone } else { Settled::Answer })
+    }
+
+    /// Settles, and keeps the id alive for its second life: a subscriber's.
+    pub fn settle_into_second(&self, id: Id) -> Result<Settled, Error> {
+        let gone = std::cell::Cell::new(false);
+        self.change(id, |state| {
+            gone.set(state & GONE != 0);
+            match state & (BEGINNING | BEGUN) {
+                0 => Ok(if gone.get() { state | SETTLED } else { state | SETTLED | SECOND }),
+                _ if gone.get() => Ok(state | SETTLED),
+                _ => Err(Error::State),
+            }
+        })?;
+        Ok(if gone.get() { Settled::Gone } else { Settled::Answer })
+    }
+
+    /// Pins an id in its second life.
+    pub fn second(&self, id: Id) -> Result<Pin<'_>, Error> {
+        let lease = self.of(id)?;
+        let mut state = lease.state.load(Acquire);
+        loop {
+            let ours = state & MAX_GENERATION as u64 == id.generation() as u64;
+            if !ours || state & (HELD | SECOND) != HELD | SECOND {
+                return Err(Error::Gone);
+            }
+            if state & PINS == PINS {
+                return Err(Error::State);
+            }
+            match lease.state.compare_exchange_weak(state, state + PIN, AcqRel, Acquire) {
+                Ok(_) => return Ok(Pin(lease)),
+                Err(other) => state = other,
+            }
+        }
+    }
+
+    /// Whether the id is in its second life.
+    pub fn is_second(&self, id: Id) -> bool {
+        self.second(id).is_ok()
+    }
+
+    /// The second life is over.
+    pub(super) fn end_second(&self, slot: u32) {
+        if let Some(lease) = self.at(slot) {
+            lease.state.fetch_and(!SECOND, AcqRel);
+        }
     }
 
     /// First half of a begin: from here a second begin is refused. `first` bytes come with it.

@@ -23,6 +23,7 @@ enum Wait {
     Body,
     Idle,
     Answer(u32),
+    Poll(u32),
 }
 
 impl Engine {
@@ -99,6 +100,9 @@ impl Engine {
         } else if idle {
             consider(c.since + self.settings.idle_timeout, Wait::Idle);
         }
+        if let Some((at, slot)) = self.poll_deadline(connection) {
+            consider(at, Wait::Poll(slot));
+        }
         if self.settings.answer_timeout > 0 {
             let mut at = c.first;
             while let Some(exchange) = self.exchanges.at(at) {
@@ -135,6 +139,7 @@ impl Engine {
         if self.draining.is_some_and(|deadline| deadline <= self.now) {
             self.cut_all(End::Drain);
         }
+        self.push_deadlines();
         for _ in 0..budget {
             let Some(connection) = self.wheel.expired(&mut self.connections, self.now) else { return false };
             match self.deadline(connection) {
@@ -188,6 +193,7 @@ impl Engine {
                     self.fail(connection, body.exchange, fault, End::Timeout);
                 }
             }
+            Wait::Poll(slot) => self.answer_poll(slot, Vec::new()),
             Wait::Answer(slot) => {
                 let id = self.exchanges.at(slot).map_or(Id::NONE, |exchange| exchange.id);
                 let fault = Fault { status: 503, text: "the answer took too long" };
@@ -208,10 +214,9 @@ impl Engine {
 
     /// When [`Engine::expire`] will have something to do.
     pub fn next_deadline(&self) -> Option<u64> {
-        match (self.wheel.next(), self.draining.filter(|_| !self.told_drained)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let push = self.push_deadline();
+        let drain = self.draining.filter(|_| !self.told_drained);
+        [self.wheel.next(), drain, push].into_iter().flatten().min()
     }
 
     // ---- drain and end -----------------------------------------------------------------------------------------------------
@@ -221,6 +226,7 @@ impl Engine {
         let first = self.draining.is_none();
         self.draining = Some(self.now.saturating_add(grace));
         if first {
+            self.end_all_subscriptions();
             for connection in 0..self.connections.slots() {
                 let Some(c) = self.connections.at_mut(connection) else { continue };
                 let waited = c.is(WAITS | PAUSED | STARVED);

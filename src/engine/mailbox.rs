@@ -2,11 +2,14 @@
 //! back whole; a burst of them wakes the loop once.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::Arc;
 
 use concurrent_queue::ConcurrentQueue;
 
 use super::answer::Answer;
 use super::id::Id;
+use super::subscription::Subscription;
+use crate::push::message::Message;
 
 #[derive(Debug)]
 pub enum Submission {
@@ -38,6 +41,24 @@ pub enum Submission {
         id: Id,
         n: u64,
     },
+    Subscribe {
+        id: Id,
+        subscription: Box<Subscription>,
+    },
+    Join {
+        id: Id,
+        patterns: Vec<Box<str>>,
+    },
+    Leave {
+        id: Id,
+        pattern: Box<str>,
+    },
+    /// A subscriber is to be cut.
+    Kick {
+        id: Id,
+    },
+    /// A message of a hub.
+    Deliver(Arc<Message>),
     /// A settle that found the peer gone.
     Settled {
         id: Id,

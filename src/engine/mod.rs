@@ -11,6 +11,7 @@ mod body;
 pub mod connection;
 pub mod event;
 pub mod exchange;
+mod fanout;
 pub mod head;
 pub mod id;
 pub mod lease;
@@ -24,7 +25,9 @@ pub mod settings;
 mod short;
 pub mod slab;
 pub mod stats;
+pub mod subscription;
 pub mod wheel;
+pub mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +43,7 @@ use crate::http1::response::Frame;
 use connection::{Connection, Pool, DIRTY, PAUSED, READY, STARVED};
 use event::{Event, Events, What};
 use exchange::Exchange;
+use fanout::Push;
 use head::Head;
 use id::{Id, Kind, Tag};
 use lease::Leases;
@@ -48,6 +52,7 @@ use settings::Settings;
 use slab::Slab;
 use stats::Counters;
 use wheel::Wheel;
+use wishes::Wishes;
 
 /// Why a call did nothing, or not what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +116,7 @@ pub struct Engine {
     parsed_from: Vec<u8>,
     /// What the host gets of it, but for the peer.
     pattern: Head,
+    wishes: Option<Arc<Wishes>>,
     /// How the last answer's head began and ended.
     frame: Frame,
     released: Vec<Released>,
@@ -120,6 +126,7 @@ pub struct Engine {
     /// Deadline of the drain.
     draining: Option<u64>,
     told_drained: bool,
+    push: Push,
 }
 
 impl Engine {
@@ -147,12 +154,14 @@ impl Engine {
             parsed: RequestHead::default(),
             parsed_from: Vec::new(),
             pattern: Head::default(),
+            wishes: None,
             frame: Frame::default(),
             released: Vec::new(),
             counters: Counters::default(),
             undelivered: 0,
             draining: None,
             told_drained: false,
+            push: Push::new(),
         }
     }
 

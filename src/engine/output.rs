@@ -4,6 +4,10 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::push::form::Form;
+use crate::push::message::Message;
 
 /// Pieces up to this size are copied together.
 pub const COPY_LIMIT: usize = 16 << 10;
@@ -32,6 +36,11 @@ pub enum Segment {
         bytes: Box<dyn Lent>,
         released: Released,
     },
+    /// A message in one of its forms, which others send too.
+    Shared {
+        message: Arc<Message>,
+        form: Form,
+    },
     /// `left` bytes of the file from `offset`: read by the driver.
     File {
         file: File,
@@ -46,6 +55,7 @@ impl std::fmt::Debug for Segment {
             Segment::Copied(v) => write!(f, "Copied({})", v.len()),
             Segment::Owned(v) => write!(f, "Owned({})", v.len()),
             Segment::Lent { bytes, .. } => write!(f, "Lent({})", bytes.bytes().len()),
+            Segment::Shared { message, form } => write!(f, "Shared({}, {form:?})", message.position),
             Segment::File { offset, left, .. } => write!(f, "File({offset}, {left})"),
         }
     }
@@ -56,8 +66,14 @@ impl Segment {
         match self {
             Segment::Copied(v) | Segment::Owned(v) => Some(v),
             Segment::Lent { bytes, .. } => Some(bytes.bytes()),
+            Segment::Shared { message, form } => Some(message.form(*form)),
             Segment::File { .. } => None,
         }
+    }
+
+    /// Whether its bytes are the library's, and this output's alone.
+    fn is_own(&self) -> bool {
+        matches!(self, Segment::Copied(_) | Segment::Owned(_))
     }
 }
 
@@ -77,6 +93,8 @@ pub struct Output {
     queued: u64,
     sent: u64,
     marks: VecDeque<Mark>,
+    /// Bytes of the front that the driver keeps to itself.
+    promised: u64,
     /// Bytes that lie in memory of the library.
     memory: usize,
     /// When the last byte was taken, or when the queue began.
@@ -161,6 +179,42 @@ impl Output {
         self.segments.push_back(Segment::Lent { bytes, released });
     }
 
+    pub fn push_shared(&mut self, message: Arc<Message>, form: Form) {
+        self.queued += message.form(form).len() as u64;
+        self.segments.push_back(Segment::Shared { message, form });
+    }
+
+    /// Takes messages out that are wanted no more, the oldest first, until so many bytes are saved; none that has begun
+    /// to go out or that the driver was promised. How many bytes and messages those were.
+    pub fn take_back_shared(&mut self, bytes: u64, which: impl Fn(&Message) -> bool) -> (u64, u64) {
+        let (mut saved, mut n) = (0, 0);
+        // Where a segment begins, counted from what is sent.
+        let mut at = -(self.offset as i64);
+        let promised = self.promised as i64;
+        self.segments.retain(|segment| {
+            let len = match segment {
+                Segment::File { left, .. } => *left as i64,
+                segment => segment.bytes().map_or(0, |bytes| bytes.len() as i64),
+            };
+            let begins = at;
+            at += len;
+            let Segment::Shared { message, .. } = segment else { return true };
+            if begins < promised || begins < 0 || saved >= bytes || !which(message) {
+                return true;
+            }
+            saved += len as u64;
+            n += 1;
+            false
+        });
+        self.queued -= saved;
+        (saved, n)
+    }
+
+    /// So many bytes of the front are as good as sent: the driver has them in another form.
+    pub fn promise(&mut self, n: u64) {
+        self.promised = n;
+    }
+
     pub fn push_file(&mut self, file: File, offset: u64, left: u64) {
         self.queued += left;
         self.segments.push_back(Segment::File { file, offset, left });
@@ -221,6 +275,7 @@ impl Output {
     /// `n` bytes of the front were handed to the kernel.
     pub fn advance(&mut self, n: usize, released: &mut Vec<Released>, spare: &mut Vec<Vec<u8>>) {
         self.sent += n as u64;
+        self.promised = self.promised.saturating_sub(n as u64);
         let mut n = n;
         while let Some(segment) = self.segments.front_mut() {
             match segment {
@@ -236,13 +291,13 @@ impl Output {
                 segment => {
                     let len = segment.bytes().map_or(0, |bytes| bytes.len()) - self.offset;
                     if n < len {
-                        if !matches!(segment, Segment::Lent { .. }) {
+                        if segment.is_own() {
                             self.memory -= n;
                         }
                         self.offset += n;
                         break;
                     }
-                    if !matches!(segment, Segment::Lent { .. }) {
+                    if segment.is_own() {
                         self.memory -= len;
                     }
                     n -= len;
@@ -285,6 +340,7 @@ impl Output {
         self.offset = 0;
         self.queued = 0;
         self.sent = 0;
+        self.promised = 0;
         self.memory = 0;
     }
 
@@ -299,6 +355,7 @@ impl Output {
         self.offset = 0;
         self.queued = 0;
         self.sent = 0;
+        self.promised = 0;
         self.memory = 0;
     }
 }

@@ -325,6 +325,9 @@ impl Engine {
 
     /// The connection is through with an exchange. If the host is too (or never had it): DONE, and its slot is free.
     pub(super) fn finish(&mut self, slot: u32, end: End) {
+        if self.exchanges.at(slot).is_some_and(|exchange| exchange.is(exchange::SUBSCRIBED)) {
+            self.unseat(slot);
+        }
         let Some(exchange) = self.exchanges.at_mut(slot) else { return };
         exchange.connection = NONE;
         exchange.next = NONE;

@@ -1,6 +1,8 @@
 //! Owns the way of bytes from a connection to the host: heads, bodies, tunnels. Rule: one reading of every byte; what
 //! cannot be dealt with now is kept, in order, and its connection is not read until it can.
 
+use std::sync::Arc;
+
 use crate::http1::chunked::Decoder;
 use crate::http1::request::{self, Framing, Limits, Parsed, Scan};
 use crate::http1::Fault;
@@ -11,6 +13,7 @@ use super::event::{self, End, What};
 use super::exchange;
 use super::head;
 use super::id::{Id, Kind};
+use super::wishes::Wishes;
 use super::Engine;
 
 /// Heads up to this size are remembered for the next request.
@@ -260,6 +263,8 @@ impl Engine {
             Ok(Parsed::Partial) => Step::More(0),
             Ok(Parsed::Complete) => {
                 self.pattern.fill(data, &self.parsed);
+                self.pattern.flags = if self.parsed.websocket { head::WEBSOCKET } else { 0 };
+                self.wishes = Wishes::of(&self.pattern).map(Arc::new);
                 if self.parsed.len <= REMEMBERED {
                     self.parsed_from.extend_from_slice(&data[..self.parsed.len]);
                 }
@@ -332,6 +337,11 @@ impl Engine {
             return Step::Took(data.len());
         };
         head.id = id;
+        if self.wishes.is_some() {
+            if let Some(exchange) = self.exchanges.at_mut(id.slot()) {
+                exchange.wishes = self.wishes.clone();
+            }
+        }
 
         let manual = self.settings.manual_continue;
         let buffer = self.settings.buffer_body;
@@ -419,6 +429,8 @@ impl Engine {
             return;
         }
         c.flags |= EOF_TOLD;
+        self.end_of_subscribers(connection);
+        let Some(c) = self.connections.at_mut(connection) else { return };
         let body = c.input.as_mut().and_then(|input| input.body.take());
         match body {
             Some(body) => {

@@ -24,4 +24,18 @@ macro_rules! counters {
     };
 }
 
-counters!(connections, accepted, requests, held, aborted, refused, bytes_in, bytes_out, queued_bytes, memory);
+counters!(
+    connections,
+    accepted,
+    requests,
+    held,
+    aborted,
+    refused,
+    bytes_in,
+    bytes_out,
+    queued_bytes,
+    memory,
+    subscribers,
+    delivered,
+    dropped
+);

@@ -14,6 +14,12 @@ pub fn monotonic() -> u64 {
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
+/// The same clock, finer.
+pub fn microseconds() -> u64 {
+    let now = read(libc::CLOCK_MONOTONIC);
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
+}
+
 /// Seconds since 1970.
 pub fn unix() -> u64 {
     u64::try_from(read(libc::CLOCK_REALTIME).tv_sec).unwrap_or(0)

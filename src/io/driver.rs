@@ -10,6 +10,7 @@ use rustix::net::getsockname;
 
 use super::address;
 use super::clock;
+use super::delivery::{SENDS, SENDS_AT_ONCE};
 use super::listener::{system, Listener};
 use super::poller::{Poller, Readiness, Token};
 use super::secure::{Handshakes, Secure};
@@ -251,10 +252,15 @@ impl Driver {
             more |= self.engine.expire(TIMERS);
         }
         self.flush();
+        self.fan_out(SENDS);
         self.left_over = more;
         self.draining = self.engine.has_events();
         self.settle();
-        let more = more || self.engine.ready_len() > 0 || !self.accepting.is_empty() || !self.handshakes.is_empty();
+        let more = more
+            || self.engine.has_turns()
+            || self.engine.ready_len() > 0
+            || !self.accepting.is_empty()
+            || !self.handshakes.is_empty();
         Ok(more && !self.engine.events_full())
     }
 
@@ -268,6 +274,7 @@ impl Driver {
             }
             self.engine.end_of_drain();
             self.flush();
+            self.fan_out(SENDS_AT_ONCE);
             // What the flush brought is shown once more, then it is for the next drain: otherwise a fast reader could
             // keep the host in this one for ever.
             if !self.engine.has_events() || self.flushed {
@@ -312,6 +319,7 @@ impl Driver {
     pub fn after_answer(&mut self) {
         if !self.draining {
             self.flush();
+            self.fan_out(SENDS_AT_ONCE);
             self.settle();
         } else {
             self.settle_truth();
@@ -370,6 +378,11 @@ impl Driver {
         self.tick();
         while self.hear() {}
         self.after_answer();
+    }
+
+    /// What was published by the loop thread itself, and what was said before.
+    pub(super) fn hear_now(&mut self) {
+        self.left_over |= self.hear();
     }
 
     /// What other threads said; true: there is more.
@@ -440,6 +453,7 @@ impl Driver {
             || self.engine.has_events()
             || self.engine.ready_len() > 0
             || self.engine.is_dirty()
+            || self.engine.has_turns()
             || !self.accepting.is_empty()
             || !self.handshakes.is_empty()
     }
@@ -484,6 +498,7 @@ impl Driver {
         self.end_drain();
         self.engine.cut_all(End::Host);
         self.flush();
+        self.leave_hub();
         for slot in 0..self.listeners.slots() {
             if let Some(mut listener) = self.listeners.remove(slot) {
                 listener.remove_file();

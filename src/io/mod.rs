@@ -4,6 +4,7 @@
 mod accepting;
 pub mod address;
 pub mod clock;
+mod delivery;
 pub mod driver;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;

@@ -349,7 +349,12 @@ impl Host {
             | Submission::Abort { id }
             | Submission::Inform { id, .. }
             | Submission::Ack { id, .. }
+            | Submission::Subscribe { id, .. }
+            | Submission::Join { id, .. }
+            | Submission::Leave { id, .. }
+            | Submission::Kick { id }
             | Submission::Settled { id } => *id,
+            Submission::Deliver(_) => Id::NONE,
         };
         let settles = matches!(
             submission,

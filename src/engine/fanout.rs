@@ -1,0 +1,261 @@
+//! Owns the way of messages to subscribers: hearing them, whose turn it is, what becomes of who does not keep up. Rule: a
+//! turn gives a subscriber all that is pending for it, by reference; what its socket does not take waits in its own
+//! output, within the channel's backlog.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::http1::response::Seen;
+use crate::push::feed::{Feeds, Transport, Turn};
+use crate::push::form::Form;
+use crate::push::hub::{Hub, Member};
+use crate::push::message::Message;
+use crate::push::policy::{Choice, Slow};
+use crate::push::position::Position;
+
+use super::connection::POLLS;
+use super::event::End;
+use super::exchange;
+use super::Engine;
+
+#[derive(Debug)]
+pub struct Push {
+    pub(super) hub: Option<(Arc<Hub>, Member)>,
+    pub(super) feeds: Feeds,
+    /// Fields of the answers to long polls that wait.
+    pub(super) poll_lines: HashMap<u32, (Vec<u8>, Seen)>,
+    taken: Vec<Arc<Message>>,
+}
+
+impl Push {
+    pub(super) fn new() -> Push {
+        Push { hub: None, feeds: Feeds::new(), poll_lines: HashMap::new(), taken: Vec::new() }
+    }
+
+    pub(super) fn position(&self, n: u64) -> Position {
+        Position { epoch: self.hub.as_ref().map_or(0, |(hub, _)| hub.epoch()), n }
+    }
+}
+
+impl Engine {
+    /// Whose channels these are; before anybody subscribes.
+    pub fn set_hub(&mut self, hub: Arc<Hub>, member: Member) {
+        hub.set_limit(self.settings.max_memory);
+        self.push.hub = Some((hub, member));
+        self.push.feeds.begin_anew();
+    }
+
+    pub fn hub(&self) -> Option<&(Arc<Hub>, Member)> {
+        self.push.hub.as_ref()
+    }
+
+    pub fn has_subscribers(&self) -> bool {
+        !self.push.feeds.is_empty()
+    }
+
+    /// A message of the hub.
+    pub fn hear(&mut self, message: &Arc<Message>) {
+        self.push.feeds.hear(message);
+    }
+
+    /// Whether somebody waits for a turn.
+    pub fn has_turns(&self) -> bool {
+        self.push.feeds.is_active()
+    }
+
+    /// Gives the next subscriber what is pending for it: the connection to be written. Looks at no more than `looks` of
+    /// them. `None`: none is left to be looked at now.
+    pub fn next_turn(&mut self, looks: &mut u32) -> Option<u32> {
+        while let Some(turn) = self.push.feeds.next(looks) {
+            if let Some(connection) = self.take_turn(turn) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn take_turn(&mut self, turn: Turn) -> Option<u32> {
+        let slot = turn.slot;
+        let mut taken = std::mem::take(&mut self.push.taken);
+        let lost = self.push.feeds.take(slot, &mut taken);
+        let connection = self.exchanges.at(slot).map(|exchange| exchange.connection)?;
+        let transport = self.push.feeds.at(slot)?.transport;
+        let result = if lost && self.slow_of(slot) == Slow::Close {
+            taken.clear();
+            self.end_lagging(slot);
+            Some(connection)
+        } else if transport == Transport::LongPoll {
+            (!taken.is_empty()).then(|| {
+                let batch = std::mem::take(&mut taken);
+                self.answer_poll(slot, batch);
+                connection
+            })
+        } else {
+            self.counters.dropped += u64::from(lost);
+            let beats = turn.beat && taken.is_empty();
+            for message in taken.drain(..) {
+                if !self.append_message(slot, &message) {
+                    break;
+                }
+                self.counters.delivered += 1;
+            }
+            if beats {
+                self.append_beat(slot, transport);
+            }
+            self.exchanges.at(slot).is_some_and(|exchange| exchange.is(exchange::IN_TURN)).then_some(connection)
+        };
+        taken.clear();
+        self.push.taken = taken;
+        // It is written by the caller at once; should that not come about, the flush finds it.
+        if let Some(connection) = result {
+            self.recharge(connection);
+        }
+        result
+    }
+
+    fn slow_of(&self, slot: u32) -> Slow {
+        self.push.feeds.policy(slot).map_or(Slow::Close, |policy| policy.slow())
+    }
+
+    /// Queues a message for a subscriber that keeps up, or what its channel's policy says for one that does not. False: it
+    /// is a subscriber no more.
+    pub(super) fn append_message(&mut self, slot: u32, message: &Arc<Message>) -> bool {
+        let Some(subscriber) = self.push.feeds.at(slot) else { return false };
+        if !subscriber.wants(message) {
+            return true;
+        }
+        let form = subscriber.form;
+        let n = message.form(form).len() as u64;
+        if n == 0 {
+            return true;
+        }
+        let unsent = self.exchanges.at(slot).map_or(0, |exchange| exchange.unsent);
+        if unsent > 0 && !self.make_room(slot, message, unsent + n) {
+            return self.push.feeds.at(slot).is_some();
+        }
+        self.with_output(slot, |output, _, exchange| {
+            output.push_shared(message.clone(), form);
+            exchange.given += n;
+            exchange.unsent += n;
+        });
+        true
+    }
+
+    /// Sees to it that a message has room among what a subscriber has unsent. False: it does not get it.
+    fn make_room(&mut self, slot: u32, message: &Message, needed: u64) -> bool {
+        let Some(policy) = self.push.feeds.policy(slot) else { return true };
+        let (slow, most) = (policy.slow(), policy.get(Choice::Backlog));
+        if slow == Slow::Latest && !message.parts.key.is_empty() {
+            let key = &message.parts.key;
+            let n = self.drop_unsent(slot, u64::MAX, |old| old.channel == message.channel && old.parts.key == *key);
+            if n > 0 {
+                return true;
+            }
+        }
+        let full = self.push.hub.as_ref().is_some_and(|(hub, _)| hub.is_full());
+        if needed <= most && !full {
+            return true;
+        }
+        match slow {
+            Slow::Close => {
+                self.end_lagging(slot);
+                false
+            }
+            Slow::DropNew => {
+                self.counters.dropped += 1;
+                false
+            }
+            Slow::DropOld | Slow::Latest => {
+                let too_much = if full { u64::MAX } else { needed - most };
+                self.drop_unsent(slot, too_much, |_| true);
+                true
+            }
+        }
+    }
+
+    /// Takes back messages that have not begun to go out, the oldest first, until so many bytes are saved: how many bytes
+    /// those were.
+    fn drop_unsent(&mut self, slot: u32, bytes: u64, which: impl Fn(&Message) -> bool) -> u64 {
+        let (mut saved, mut n) = (0, 0);
+        self.with_output(slot, |output, _, exchange| {
+            (saved, n) = output.take_back_shared(bytes, which);
+            exchange.given -= saved;
+            exchange.unsent -= saved;
+        });
+        self.counters.dropped += n;
+        saved
+    }
+
+    /// Ends a subscriber that does not keep up: it has whole messages, and may come back for the others.
+    fn end_lagging(&mut self, slot: u32) {
+        self.drop_unsent(slot, u64::MAX, |_| true);
+        self.end_subscription(slot, End::Limit);
+    }
+
+    /// A sign of life, where the transport has one and nothing else is on its way.
+    fn append_beat(&mut self, slot: u32, transport: Transport) {
+        if self.exchanges.at(slot).is_none_or(|exchange| exchange.unsent > 0) {
+            return;
+        }
+        let chunked = self.exchanges.at(slot).is_some_and(|exchange| exchange.is(exchange::CHUNKED));
+        match transport {
+            Transport::Sse if chunked => self.append_raw(slot, b"2\r\n:\n\r\n"),
+            Transport::Sse => self.append_raw(slot, b":\n"),
+            _ => {}
+        }
+    }
+
+    /// Bytes of the library between messages.
+    pub(super) fn append_raw(&mut self, slot: u32, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.with_output(slot, |output, spare, exchange| {
+            output.push(bytes, spare);
+            exchange.given += bytes.len() as u64;
+            exchange.unsent += bytes.len() as u64;
+        });
+    }
+
+    /// Something was queued outside a walk.
+    pub(super) fn after_push(&mut self, connection: u32) {
+        self.recharge(connection);
+        self.make_dirty(connection);
+        self.schedule(connection);
+    }
+
+    /// When something is due that concerns no single connection.
+    pub(super) fn push_deadline(&self) -> Option<u64> {
+        let (hub, _) = self.push.hub.as_ref()?;
+        match (hub.next_expiry(), self.push.feeds.next_beat()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    pub(super) fn push_deadlines(&mut self) {
+        let Some((hub, _)) = &self.push.hub else { return };
+        if hub.next_expiry().is_some_and(|at| at <= self.now) {
+            hub.sweep(self.now);
+        }
+        self.push.feeds.beat(self.now);
+    }
+
+    /// The long polls of a connection: when the first of them ends.
+    pub(super) fn poll_deadline(&self, connection: u32) -> Option<(u64, u32)> {
+        let c = self.connections.at(connection).filter(|c| c.is(POLLS))?;
+        let mut at = c.first;
+        let mut earliest = None;
+        while let Some(exchange) = self.exchanges.at(at) {
+            if exchange.is(exchange::SUBSCRIBED) {
+                if let Some(subscriber) = self.push.feeds.at(at).filter(|s| s.form == Form::Json) {
+                    if earliest.is_none_or(|(other, _)| subscriber.deadline < other) {
+                        earliest = Some((subscriber.deadline, at));
+                    }
+                }
+            }
+            at = exchange.next;
+        }
+        earliest
+    }
+}

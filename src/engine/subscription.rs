@@ -1,0 +1,404 @@
+//! Owns the beginning and the end of subscriptions: a request that is answered by what is published from now on. Rule: the
+//! request is settled when it begins; its id lives on as the subscriber's until the last event of it.
+
+use std::sync::Arc;
+
+use crate::http1::response::Seen;
+use crate::push::feed::{Filter, Subscriber, Transport};
+use crate::push::form::{chunk, multipart_start, Form, BOUNDARY};
+use crate::push::hub::Start;
+use crate::push::message::Message;
+use crate::push::position::Position;
+
+use super::answer::{Answer, Body};
+use super::connection::{NONE, POLLS, STOPPED};
+use super::event::{self, End, What};
+use super::exchange;
+use super::id::Id;
+use super::wishes::Wishes;
+use super::Engine;
+
+/// What a host asks for its client.
+#[derive(Debug, Clone, Default)]
+pub struct Subscription {
+    /// Names of channels, and prefixes ("news/*").
+    pub patterns: Vec<Box<str>>,
+    /// `None`: as the client asked.
+    pub transport: Option<Transport>,
+    pub filter: Option<Box<Filter>>,
+    /// Instead of what the client says.
+    pub since: Option<Position>,
+    /// Of a long poll, in milliseconds; 0: the usual.
+    pub timeout: u64,
+    /// Any page may read the answer.
+    pub cors: bool,
+    /// Fields of the answer, each with its CRLF.
+    pub lines: Vec<u8>,
+    pub seen: Seen,
+}
+
+/// A long poll ends after this long without a message.
+const POLL_TIMEOUT: u64 = 30_000;
+
+impl Engine {
+    /// Answers a request by what is published from now on; the lease was won.
+    pub fn subscribe(&mut self, id: Id, subscription: Subscription) {
+        let slot = id.slot();
+        let alive = self
+            .exchanges
+            .get_mut(slot, id.generation())
+            .filter(|exchange| !exchange.is(exchange::ABORTED | exchange::SETTLED | exchange::BEGUN));
+        let Some(exchange) = alive else {
+            self.leases.end_second(slot);
+            self.settle(id);
+            return;
+        };
+        let wishes = exchange.wishes.take();
+        let bodiless = exchange.is(exchange::HEAD_METHOD);
+        let transport = subscription.transport.unwrap_or_else(|| Wishes::transport(wishes.as_deref()));
+        let since = subscription.since.or_else(|| wishes.as_ref().and_then(|wishes| wishes.since));
+        let Some((hub, member)) = self.push.hub.clone().filter(|_| !bodiless && self.draining.is_none()) else {
+            return self.refuse_subscription(id, bodiless);
+        };
+        let start = hub.join(member, &subscription.patterns, since, self.now);
+        if transport == Transport::LongPoll {
+            self.begin_poll(id, subscription, start);
+        } else {
+            self.begin_stream(id, transport, subscription, start);
+        }
+    }
+
+    /// HEAD has nothing to get, and who comes while the server ends is to come back later.
+    fn refuse_subscription(&mut self, id: Id, bodiless: bool) {
+        let (status, text): (u16, &[u8]) = match bodiless {
+            true => (200, b""),
+            false => (503, b"503 the server is about to end\n"),
+        };
+        self.leases.end_second(id.slot());
+        let answer = Answer {
+            status,
+            close: false,
+            length: None,
+            lines: (&b"Retry-After: 1\r\n"[..]).into(),
+            seen: Seen::default(),
+            content_type: Some(b"text/plain; charset=utf-8"),
+            body: Body::Copy(text),
+        };
+        self.respond(id, answer);
+    }
+
+    fn begin_stream(&mut self, id: Id, transport: Transport, mut subscription: Subscription, start: Start) {
+        let slot = id.slot();
+        let chunked = self.exchanges.at(slot).is_some_and(|exchange| !exchange.is(exchange::HTTP10));
+        let pick = |plain, chunks| if chunked { chunks } else { plain };
+        let content_type = match transport {
+            Transport::Sse => "text/event-stream".to_owned(),
+            Transport::Plain => "application/octet-stream".to_owned(),
+            _ => format!("multipart/x-mixed-replace;boundary={BOUNDARY}"),
+        };
+        let (form, first) = match transport {
+            Transport::Sse => (pick(Form::Sse, Form::SseChunked), sse_start(&start)),
+            Transport::Plain => (pick(Form::Plain, Form::PlainChunked), Vec::new()),
+            _ => (pick(Form::Multipart, Form::MultipartChunked), multipart_start()),
+        };
+        let first = if chunked { chunk(&first) } else { first };
+        let host_type = subscription.seen.content_type;
+        push_lines(&mut subscription, &start);
+        let answer = Answer {
+            status: 200,
+            close: false,
+            length: None,
+            lines: subscription.lines.into(),
+            seen: subscription.seen,
+            content_type: (!host_type).then_some(content_type.as_bytes()),
+            body: Body::Copy(b""),
+        };
+        self.begin(id, answer);
+        let Some(connection) = self.settle(id) else { return self.leave_hub(&subscription.patterns) };
+        let unread = self.refuse_rest(connection, id);
+        if let Some(c) = self.connections.at_mut(connection) {
+            // What comes behind it would wait for an answer that does not end.
+            c.flags |= STOPPED;
+        }
+        let mut subscriber = Subscriber::new(transport, form, subscription.filter);
+        subscriber.position = start.position.n;
+        self.seat(slot, subscriber, &subscription.patterns, &start);
+        self.append_raw(slot, &first);
+        for message in &start.missed {
+            self.append_message(slot, message);
+        }
+        self.after_push(connection);
+        if unread {
+            self.end_subscription(slot, End::Ok);
+        }
+    }
+
+    /// Puts a subscriber where messages find it.
+    pub(super) fn seat(&mut self, slot: u32, subscriber: Subscriber, patterns: &[Box<str>], start: &Start) {
+        if let Some(exchange) = self.exchanges.at_mut(slot) {
+            exchange.flags |= exchange::SUBSCRIBED;
+        }
+        self.push.feeds.add(slot, subscriber);
+        for (pattern, policy) in patterns.iter().zip(&start.policies) {
+            self.take_seat(slot, pattern, policy);
+        }
+    }
+
+    fn take_seat(&mut self, slot: u32, pattern: &str, policy: &Arc<crate::push::policy::Policy>) {
+        if self.push.feeds.join(slot, pattern, policy, self.now) {
+            self.counters.subscribers = self.push.feeds.len();
+            self.tell_subscriber(slot, pattern, true);
+        } else if let Some((hub, member)) = &self.push.hub {
+            hub.leave(*member, pattern); // named twice
+        }
+    }
+
+    fn tell_subscriber(&mut self, slot: u32, pattern: &str, joined: bool) {
+        if self.settings.wants(event::SUBSCRIBER) {
+            if let Some(exchange) = self.exchanges.at(slot) {
+                let user = self.leases.user(slot);
+                self.events.push_for(exchange.id, user, What::Subscriber { channel: pattern.into(), joined });
+            }
+        }
+    }
+
+    fn leave_hub(&mut self, patterns: &[Box<str>]) {
+        if let Some((hub, member)) = &self.push.hub {
+            for pattern in patterns {
+                hub.leave(*member, pattern);
+            }
+        }
+    }
+
+    /// More channels for a subscriber; the lease was asked.
+    pub fn join(&mut self, id: Id, patterns: &[Box<str>]) {
+        if !self.is_subscribed(id) {
+            return;
+        }
+        let Some((hub, member)) = self.push.hub.clone() else { return };
+        // What other threads published before is heard before; what is still on its way is behind this position.
+        let start = hub.join(member, patterns, None, self.now);
+        for (pattern, policy) in patterns.iter().zip(&start.policies) {
+            self.take_seat(id.slot(), pattern, policy);
+        }
+    }
+
+    /// A channel less; the subscriber stays.
+    pub fn leave(&mut self, id: Id, pattern: &str) {
+        if self.is_subscribed(id) && self.push.feeds.leave(id.slot(), pattern) {
+            if let Some((hub, member)) = &self.push.hub {
+                hub.leave(*member, pattern);
+            }
+            self.tell_subscriber(id.slot(), pattern, false);
+        }
+    }
+
+    pub(super) fn is_subscribed(&mut self, id: Id) -> bool {
+        let exchange = self.exchanges.get_mut(id.slot(), id.generation());
+        exchange.is_some_and(|exchange| exchange.is(exchange::SUBSCRIBED))
+    }
+
+    /// It is no subscriber any more, whatever else becomes of its request.
+    pub(super) fn unseat(&mut self, slot: u32) {
+        let Some(exchange) = self.exchanges.at_mut(slot) else { return };
+        if !exchange.is(exchange::SUBSCRIBED) {
+            return;
+        }
+        exchange.flags &= !exchange::SUBSCRIBED;
+        for pattern in self.push.feeds.patterns(slot) {
+            if let Some((hub, member)) = &self.push.hub {
+                hub.leave(*member, &pattern);
+            }
+            self.tell_subscriber(slot, &pattern, false);
+        }
+        self.push.feeds.remove(slot);
+        self.counters.subscribers = self.push.feeds.len();
+        self.leases.end_second(slot);
+    }
+
+    /// The stream ends well, after what is queued of it: the client may come back for more.
+    pub fn end_subscription(&mut self, slot: u32, end: End) {
+        let Some(subscriber) = self.push.feeds.at(slot) else { return };
+        let transport = subscriber.transport;
+        let Some(exchange) = self.exchanges.at_mut(slot) else { return };
+        let connection = exchange.connection;
+        if end != End::Ok {
+            exchange.flags |= exchange::ABORTED;
+            exchange.end = end;
+        }
+        if transport == Transport::LongPoll {
+            return self.answer_poll(slot, Vec::new());
+        }
+        self.unseat(slot);
+        self.with_output(slot, |output, spare, exchange| {
+            if exchange.is(exchange::CHUNKED) {
+                output.push(crate::http1::response::LAST_CHUNK, spare);
+            }
+            exchange.flags |= exchange::ENDED | exchange::CLOSE;
+        });
+        self.pump(connection);
+    }
+
+    /// The host's word: it is cut.
+    pub fn kick(&mut self, id: Id) {
+        if !self.is_subscribed(id) {
+            return;
+        }
+        let slot = id.slot();
+        let Some(exchange) = self.exchanges.at_mut(slot) else { return };
+        let (connection, in_turn, begun) =
+            (exchange.connection, exchange.is(exchange::IN_TURN), exchange.is(exchange::BEGUN));
+        if in_turn && begun {
+            self.unseat(slot);
+            if let Some(exchange) = self.exchanges.at_mut(slot) {
+                exchange.flags |= exchange::ABORTED;
+                exchange.end = End::Host;
+            }
+            self.cut(connection, End::Host);
+        } else {
+            self.end_subscription(slot, End::Host);
+        }
+    }
+
+    /// The peer sends no more: of a subscriber that means that it has left.
+    pub(super) fn end_of_subscribers(&mut self, connection: u32) {
+        let mut at = self.connections.at(connection).map_or(NONE, |c| c.first);
+        while let Some(exchange) = self.exchanges.at(at) {
+            let next = exchange.next;
+            if exchange.is(exchange::SUBSCRIBED) {
+                self.end_subscription(at, End::Peer);
+            }
+            at = next;
+        }
+    }
+
+    /// All of them, because the server ends.
+    pub(super) fn end_all_subscriptions(&mut self) {
+        if self.push.feeds.is_empty() {
+            return;
+        }
+        for slot in 0..self.exchanges.slots() {
+            if self.exchanges.at(slot).is_some_and(|exchange| exchange.is(exchange::SUBSCRIBED)) {
+                self.end_subscription(slot, End::Drain);
+            }
+        }
+    }
+
+    // ---- long polls ------------------------------------------------------------------------------------------------
+
+    fn begin_poll(&mut self, id: Id, subscription: Subscription, start: Start) {
+        let slot = id.slot();
+        let Some(connection) = self.settle(id) else { return self.leave_hub(&subscription.patterns) };
+        self.refuse_rest(connection, id);
+        let mut subscriber = Subscriber::new(Transport::LongPoll, Form::Json, subscription.filter.clone());
+        let timeout = if subscription.timeout > 0 { subscription.timeout } else { POLL_TIMEOUT };
+        subscriber.position = start.position.n;
+        subscriber.deadline = self.now.saturating_add(timeout);
+        subscriber.recovered = start.recovered;
+        let missed: Vec<_> = start.missed.iter().filter(|message| subscriber.wants(message)).cloned().collect();
+        self.seat(slot, subscriber, &subscription.patterns, &start);
+        let mut subscription = subscription;
+        if subscription.cors {
+            subscription.lines.extend_from_slice(CORS);
+        }
+        self.push.poll_lines.insert(slot, (std::mem::take(&mut subscription.lines), subscription.seen));
+        // Who asks where it stands is answered at once, so that it has somewhere to go on from.
+        let lost = start.recovered == Some(false);
+        if !missed.is_empty() || lost {
+            self.answer_poll(slot, missed);
+        } else {
+            if let Some(c) = self.connections.at_mut(connection) {
+                c.flags |= POLLS;
+            }
+            self.schedule(connection);
+        }
+    }
+
+    /// The batch of a long poll, which ends it; an empty one where its time is over.
+    pub(super) fn answer_poll(&mut self, slot: u32, batch: Vec<Arc<Message>>) {
+        let Some(exchange) = self.exchanges.at(slot) else { return };
+        let (id, connection) = (exchange.id, exchange.connection);
+        let (mut lines, seen) = self.push.poll_lines.remove(&slot).unwrap_or_default();
+        let (position, recovered) = match self.push.feeds.at(slot) {
+            Some(subscriber) => {
+                let n = batch.last().map_or(subscriber.position, |message| message.position.n);
+                (self.push.position(n), subscriber.recovered)
+            }
+            None => (self.push.position(0), None),
+        };
+        self.unseat(slot);
+        lines.extend_from_slice(format!("Encke-Position: {position}\r\nCache-Control: no-store\r\n").as_bytes());
+        let empty = batch.is_empty() && recovered != Some(false);
+        let mut body = Vec::new();
+        if !empty {
+            body.extend_from_slice(format!("{{\"position\":\"{position}\"").as_bytes());
+            if let Some(recovered) = recovered {
+                lines.extend_from_slice(recovered_line(recovered).as_bytes());
+                body.extend_from_slice(format!(",\"recovered\":{recovered}").as_bytes());
+            }
+            body.extend_from_slice(b",\"messages\":[");
+            for (i, message) in batch.iter().enumerate() {
+                if i > 0 {
+                    body.push(b',');
+                }
+                body.extend_from_slice(message.form(Form::Json));
+            }
+            body.extend_from_slice(b"]}");
+        }
+        self.counters.delivered += batch.len() as u64;
+        let answer = Answer {
+            status: if empty { 204 } else { 200 },
+            close: false,
+            length: None,
+            lines: lines.into(),
+            seen,
+            content_type: (!empty && !seen.content_type).then_some(b"application/json"),
+            body: Body::Owned(body),
+        };
+        self.send_whole(connection, id, answer);
+    }
+}
+
+const CORS: &[u8] =
+    b"Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Encke-Position, Encke-Recovered\r\n";
+
+fn recovered_line(recovered: bool) -> String {
+    format!("Encke-Recovered: {}\r\n", if recovered { "yes" } else { "no" })
+}
+
+/// The fields of every stream: nothing between keeps or gathers it, and the client knows where it begins.
+fn push_lines(subscription: &mut Subscription, start: &Start) {
+    let lines = &mut subscription.lines;
+    let has = |lines: &[u8], name: &str| {
+        lines
+            .split(|byte| *byte == b'\n')
+            .any(|line| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes())))
+    };
+    if !has(lines, "cache-control:") {
+        lines.extend_from_slice(b"Cache-Control: no-store\r\n");
+    }
+    if !has(lines, "x-accel-buffering:") {
+        lines.extend_from_slice(b"X-Accel-Buffering: no\r\n");
+    }
+    lines.extend_from_slice(format!("Encke-Position: {}\r\n", start.position).as_bytes());
+    if let Some(recovered) = start.recovered {
+        lines.extend_from_slice(recovered_line(recovered).as_bytes());
+    }
+    if subscription.cors {
+        lines.extend_from_slice(CORS);
+    }
+}
+
+/// An id without data is remembered by the browser and shown to nobody: who leaves before the first message can come back
+/// to here. Where it cannot be given what it missed, it is told by an event.
+fn sse_start(start: &Start) -> Vec<u8> {
+    let from = start.missed.first().map_or(start.position.n, |message| message.position.n - 1);
+    let from = Position { n: from, ..start.position };
+    let text = match start.recovered {
+        None => format!("id: {from}\n\n"),
+        Some(recovered) => {
+            format!("id: {from}\nevent: recovered\ndata: {}\n\n", if recovered { "yes" } else { "no" })
+        }
+    };
+    text.into_bytes()
+}

@@ -1,0 +1,161 @@
+//! Owns what a request says of how it wants to be pushed to: looked for once for each different head, kept only where
+//! there is something. Rule: it is what the client asked; what it gets is decided by whoever subscribes it.
+
+use crate::push::feed::Transport;
+use crate::push::position::Position;
+
+use super::head::{self, Head};
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Wishes {
+    event_stream: bool,
+    multipart: bool,
+    json: bool,
+    websocket: bool,
+    /// Where it left; a position of nobody where it says something that is none.
+    pub since: Option<Position>,
+    /// Sec-WebSocket-Key, Sec-WebSocket-Protocol, Sec-WebSocket-Extensions and Origin of a handshake.
+    pub handshake: Option<Handshake>,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    pub key: Vec<u8>,
+    pub protocols: Vec<u8>,
+    pub extensions: Vec<u8>,
+}
+
+/// Names of the query's parameter that says where a client left: ours, and that of libraries which cannot set a field.
+const SINCE: [&[u8]; 2] = [b"since", b"lastEventId"];
+
+impl Wishes {
+    /// `None`: it is a request like any other.
+    pub fn of(head: &Head) -> Option<Wishes> {
+        let mut wishes = Wishes::default();
+        let websocket = head.flags & head::WEBSOCKET != 0;
+        for field in &head.fields {
+            let value = head.text(field.value);
+            match head.text(field.name) {
+                b"accept" => wishes.accept(value),
+                b"last-event-id" => wishes.since = Some(position(value)),
+                b"sec-websocket-key" if websocket => wishes.handshake().key = value.to_vec(),
+                b"sec-websocket-protocol" if websocket => join(&mut wishes.handshake().protocols, value),
+                b"sec-websocket-extensions" if websocket => join(&mut wishes.handshake().extensions, value),
+                _ => {}
+            }
+        }
+        wishes.websocket = websocket;
+        for parameter in head.text(head.query).split(|byte| *byte == b'&') {
+            let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+            if let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+                if SINCE.contains(&name) && wishes.since.is_none() {
+                    wishes.since = Some(position(value));
+                }
+            }
+        }
+        (wishes != Wishes::default()).then_some(wishes)
+    }
+
+    fn handshake(&mut self) -> &mut Handshake {
+        self.handshake.get_or_insert_default()
+    }
+
+    fn accept(&mut self, value: &[u8]) {
+        for range in value.split(|byte| *byte == b',') {
+            let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            let Some(kind) = parts.next() else { continue };
+            let refused = parts.any(|parameter| {
+                parameter.split_at_checked(2).is_some_and(|(q, value)| {
+                    q.eq_ignore_ascii_case(b"q=") && value.iter().all(|byte| matches!(byte, b'0' | b'.'))
+                })
+            });
+            let is = |name: &str| !refused && kind.eq_ignore_ascii_case(name.as_bytes());
+            self.event_stream |= is("text/event-stream");
+            self.multipart |= is("multipart/x-mixed-replace");
+            self.json |= is("application/json");
+        }
+    }
+
+    /// The transport that fits best what was asked.
+    pub fn transport(wishes: Option<&Wishes>) -> Transport {
+        match wishes {
+            Some(wishes) if wishes.websocket => Transport::WebSocket,
+            Some(wishes) if wishes.event_stream => Transport::Sse,
+            Some(wishes) if wishes.multipart => Transport::Multipart,
+            Some(wishes) if wishes.json => Transport::LongPoll,
+            _ => Transport::Multipart,
+        }
+    }
+}
+
+/// What is no position is one of a hub that is not this.
+fn position(value: &[u8]) -> Position {
+    let decoded;
+    let value = match value.windows(3).position(|three| three.eq_ignore_ascii_case(b"%3a")) {
+        Some(at) => {
+            decoded = [&value[..at], b":", &value[at + 3..]].concat();
+            &decoded
+        }
+        None => value,
+    };
+    Position::parse(value).unwrap_or_default()
+}
+
+fn join(list: &mut Vec<u8>, value: &[u8]) {
+    if !list.is_empty() {
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::request::{parse, Limits, RequestHead};
+
+    fn wishes(fields: &str, query: &str) -> Option<Wishes> {
+        let source = format!("GET /x{query} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let mut parsed = RequestHead::default();
+        let limits = Limits { max_head: 4096, max_fields: 20, allow_connect: false };
+        parse(source.as_bytes(), &limits, &mut parsed).unwrap();
+        let mut head = Head::default();
+        head.fill(source.as_bytes(), &parsed);
+        if parsed.websocket {
+            head.flags |= head::WEBSOCKET;
+        }
+        Wishes::of(&head)
+    }
+
+    #[test]
+    fn what_is_accepted_decides() {
+        for (accept, transport) in [
+            ("text/event-stream", Transport::Sse),
+            ("text/html, Text/Event-Stream;q=0.5", Transport::Sse),
+            ("text/event-stream;q=0, application/json", Transport::LongPoll),
+            ("text/event-stream;q=0.000", Transport::Multipart),
+            ("multipart/x-mixed-replace", Transport::Multipart),
+            ("*/*", Transport::Multipart),
+        ] {
+            let wishes = wishes(&format!("Accept: {accept}\r\n"), "");
+            assert_eq!(Wishes::transport(wishes.as_ref()), transport, "{accept}");
+        }
+        assert_eq!(wishes("Accept: */*\r\n", ""), None);
+        let handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b\r\n";
+        let wishes = wishes(handshake, "");
+        assert_eq!(Wishes::transport(wishes.as_ref()), Transport::WebSocket);
+        let handshake = wishes.unwrap().handshake.unwrap();
+        assert_eq!((&handshake.key[..], &handshake.protocols[..]), (&b"dGhlIHNhbXBsZSBub25jZQ=="[..], &b"a, b"[..]));
+    }
+
+    #[test]
+    fn where_it_left() {
+        let position = Position { epoch: 10, n: 7 };
+        let since = |fields: &str, query: &str| wishes(fields, query).and_then(|wishes| wishes.since);
+        assert_eq!(since("", "?a=1"), None);
+        assert_eq!(since("Last-Event-ID: 000000000000000a:7\r\n", ""), Some(position));
+        assert_eq!(since("", "?a=1&since=000000000000000a:7"), Some(position));
+        assert_eq!(since("", "?lastEventId=000000000000000a%3A7"), Some(position));
+        assert_eq!(since("Last-Event-ID: 17\r\n", "?since=000000000000000a:7"), Some(Position::default()));
+    }
+}

@@ -1,0 +1,76 @@
+//! Owns the share of a run that goes to subscribers. Rule: a slice ends after so many sends or so much time, whichever is
+//! earlier, and what is left keeps the fd readable: publishing to very many does not keep the host from its loop.
+
+use std::sync::Arc;
+
+use super::clock;
+use super::driver::Driver;
+use super::wake::Waker;
+use crate::engine::mailbox::{Mailbox, Submission};
+use crate::push::hub::{Hub, Outlet};
+use crate::push::message::Message;
+
+/// Sends of one slice.
+pub(super) const SENDS: u32 = 256;
+/// Sends beside an answer: few subscribers have it at once, many from the next run on.
+pub(super) const SENDS_AT_ONCE: u32 = 32;
+/// Subscribers looked at for each that is sent something.
+const LOOKS: u32 = 64;
+const SLICE_MICROSECONDS: u64 = 2_000;
+/// Sends between two looks at the clock.
+const UNTIMED: u32 = 32;
+
+/// The way from a hub to one encke's loop.
+struct Inbox {
+    mailbox: Arc<Mailbox>,
+    waker: Arc<Waker>,
+}
+
+impl Outlet for Inbox {
+    fn deliver(&self, message: Arc<Message>) -> bool {
+        self.mailbox.push(Submission::Deliver(message)).unwrap_or(false)
+    }
+
+    fn wake(&self) {
+        self.waker.wake();
+    }
+}
+
+impl Driver {
+    /// Takes part in a hub: from now on these are the channels.
+    pub fn enter(&mut self, hub: Arc<Hub>) {
+        self.leave_hub();
+        let inbox = Inbox { mailbox: self.mailbox().clone(), waker: self.waker().clone() };
+        let member = hub.attach(Arc::new(inbox));
+        self.engine.set_hub(hub, member);
+    }
+
+    pub(super) fn leave_hub(&mut self) {
+        if let Some((hub, member)) = self.engine.hub() {
+            hub.detach(*member);
+        }
+    }
+
+    /// Gives subscribers what is pending, so many at the most.
+    pub(super) fn fan_out(&mut self, sends: u32) {
+        if !self.engine.has_turns() {
+            return;
+        }
+        let mut looks = sends * LOOKS;
+        let end = clock::microseconds() + SLICE_MICROSECONDS;
+        for n in 1..=sends {
+            let Some(connection) = self.engine.next_turn(&mut looks) else { break };
+            self.write(connection);
+            self.tell_wants(connection);
+            if n % UNTIMED == 0 && clock::microseconds() >= end {
+                break;
+            }
+        }
+    }
+
+    /// To be called after the loop thread has published: it hears itself.
+    pub fn after_publish(&mut self) {
+        self.hear_now();
+        self.after_answer();
+    }
+}

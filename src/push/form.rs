@@ -1,0 +1,203 @@
+//! The forms in which a message goes out, one for each transport and framing. Rule: each is whole in itself, so that any
+//! number of them behind one another is right on the wire; the chunked ones bring their chunk with them.
+
+use super::json;
+use super::message::Message;
+
+/// The multipart boundary: constant, as clients of message buses expect.
+pub const BOUNDARY: &str = "encke-part";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// multipart/x-mixed-replace until the connection closes.
+    Multipart,
+    MultipartChunked,
+    /// text/event-stream until the connection closes.
+    Sse,
+    SseChunked,
+    /// The data alone, until the connection closes.
+    Plain,
+    PlainChunked,
+    /// An object of JSON, for the batch of a long poll.
+    Json,
+    /// A WebSocket message that is the data: text if it is UTF-8, binary otherwise.
+    WebSocket,
+    /// A WebSocket message that is an object of JSON.
+    WebSocketJson,
+}
+
+pub const FORMS: usize = 9;
+
+pub fn encode(message: &Message, form: Form) -> Vec<u8> {
+    match form {
+        Form::Multipart => multipart(message),
+        Form::MultipartChunked => chunk(&multipart(message)),
+        Form::Sse => sse(message),
+        Form::SseChunked => chunk(&sse(message)),
+        Form::Plain => message.parts.data.clone(),
+        Form::PlainChunked => chunk(&message.parts.data),
+        Form::Json => json::object(message),
+        Form::WebSocket => {
+            let data = &message.parts.data;
+            frame(if std::str::from_utf8(data).is_ok() { TEXT } else { BINARY }, data)
+        }
+        Form::WebSocketJson => frame(TEXT, &json::object(message)),
+    }
+}
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+
+/// One whole frame of a server (RFC 6455, 5.2).
+pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 10);
+    out.push(0x80 | opcode);
+    match payload.len() {
+        n @ ..=125 => out.push(n as u8),
+        n @ ..=0xffff => {
+            out.push(126);
+            out.extend_from_slice(&(n as u16).to_be_bytes());
+        }
+        n => {
+            out.push(127);
+            out.extend_from_slice(&(n as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+    out
+}
+
+/// As one chunk (RFC 9112, 7.1). Nothing stays nothing: an empty chunk would be the end.
+pub fn chunk(bytes: &[u8]) -> Vec<u8> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let mut out = format!("{:x}\r\n", bytes.len()).into_bytes();
+    out.reserve_exact(bytes.len() + 2);
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// What stands before the first part.
+pub fn multipart_start() -> Vec<u8> {
+    format!("--{BOUNDARY}\r\n").into_bytes()
+}
+
+/// A part and the delimiter behind it: clients show a part when they see that it is over.
+fn multipart(message: &Message) -> Vec<u8> {
+    let parts = &message.parts;
+    let mut out = Vec::with_capacity(parts.data.len() + 160);
+    let mut field = |name: &str, value: &str| {
+        if !value.is_empty() {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    };
+    field("Content-Type", &parts.kind);
+    field("Content-Length", &parts.data.len().to_string());
+    field("From", &parts.from);
+    field("Encke-Channel", &message.channel);
+    field("Encke-Position", &message.position.to_string());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&parts.data);
+    out.extend_from_slice(format!("\r\n--{BOUNDARY}\r\n").as_bytes());
+    out
+}
+
+/// An event of text/event-stream: https://html.spec.whatwg.org/multipage/server-sent-events.html. What is no text comes
+/// as a data URL.
+fn sse(message: &Message) -> Vec<u8> {
+    let parts = &message.parts;
+    let mut out = Vec::with_capacity(parts.data.len() + 64);
+    out.extend_from_slice(format!("id: {}\n", message.position).as_bytes());
+    if !parts.event.is_empty() {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(parts.event.as_bytes());
+        out.push(b'\n');
+    }
+    let url;
+    let text = match std::str::from_utf8(&parts.data) {
+        Ok(text) => text,
+        Err(_) => {
+            url = format!("data:{};base64,{}", parts.kind, json::base64(&parts.data));
+            &url
+        }
+    };
+    // Line ends of all three kinds; an empty text is one empty line.
+    let mut rest = text;
+    loop {
+        let end = rest.find(['\r', '\n']);
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(&rest.as_bytes()[..end.unwrap_or(rest.len())]);
+        out.push(b'\n');
+        let Some(end) = end else { break };
+        let skip = if rest.as_bytes()[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = &rest[end + skip..];
+    }
+    out.push(b'\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::tests::message;
+    use super::super::message::Parts;
+    use super::*;
+
+    fn text(form: Form, parts: Parts) -> String {
+        String::from_utf8(encode(&message(7, parts), form)).unwrap()
+    }
+
+    fn data(data: &[u8]) -> Parts {
+        Parts { data: data.to_vec(), ..Parts::default() }
+    }
+
+    const ID: &str = "id: 000000000000000a:7\n";
+
+    #[test]
+    fn server_sent_events() {
+        for (given, lines) in [
+            ("hello", "data: hello\n\n"),
+            ("", "data: \n\n"),
+            ("a\nb", "data: a\ndata: b\n\n"),
+            ("a\r\nb\rc\n", "data: a\ndata: b\ndata: c\ndata: \n\n"),
+            (" lead", "data:  lead\n\n"),
+            ("id: 9\nevent: x", "data: id: 9\ndata: event: x\n\n"),
+        ] {
+            assert_eq!(text(Form::Sse, data(given.as_bytes())), format!("{ID}{lines}"));
+        }
+        let named = Parts { event: "tick".into(), ..data(b"1") };
+        assert_eq!(text(Form::Sse, named), format!("{ID}event: tick\ndata: 1\n\n"));
+        let image = Parts { kind: "image/png".into(), ..data(b"\xff\xfe\0") };
+        assert_eq!(text(Form::Sse, image), format!("{ID}data: data:image/png;base64,//4A\n\n"));
+    }
+
+    #[test]
+    fn parts_end_with_the_delimiter() {
+        let parts = Parts { kind: "text/plain".into(), from: "zoe".into(), ..data(b"hello") };
+        let expected = "Content-Type: text/plain\r\nContent-Length: 5\r\nFrom: zoe\r\nEncke-Channel: news\r\n\
+                        Encke-Position: 000000000000000a:7\r\n\r\nhello\r\n--encke-part\r\n";
+        assert_eq!(text(Form::Multipart, parts.clone()), expected);
+        let chunked = text(Form::MultipartChunked, parts);
+        assert_eq!(chunked, format!("{:x}\r\n{expected}\r\n", expected.len()));
+    }
+
+    #[test]
+    fn an_empty_chunk_is_nothing() {
+        assert_eq!(text(Form::PlainChunked, data(b"")), "");
+        assert_eq!(text(Form::PlainChunked, data(b"0123456789abcdef")), "10\r\n0123456789abcdef\r\n");
+    }
+
+    #[test]
+    fn frames() {
+        assert_eq!(frame(1, b"Hello"), [0x81, 5, b'H', b'e', b'l', b'l', b'o']);
+        assert_eq!(frame(2, &[0; 126])[..4], [0x82, 126, 0, 126]);
+        assert_eq!(frame(2, &vec![0; 65536])[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(encode(&message(1, data(b"\xff")), Form::WebSocket), [0x82, 1, 0xff]);
+        assert_eq!(encode(&message(1, data(b"a")), Form::WebSocket), [0x81, 1, b'a']);
+    }
+}

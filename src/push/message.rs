@@ -1,0 +1,142 @@
+//! Owns one published message, shared by everything that still has to send it. Rule: it is stored once, and made ready
+//! for a transport once, by whoever needs that first.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use super::form::{encode, Form, FORMS};
+use super::position::Position;
+
+/// Bytes of a channel's name, and of a key, at the most.
+pub const MAX_NAME: usize = 255;
+/// Bytes of a type, a sender or an event's name at the most.
+pub const MAX_TEXT: usize = 1024;
+
+/// What the publisher says of a message.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// Content type.
+    pub kind: String,
+    pub from: String,
+    /// Name of the event (SSE).
+    pub event: String,
+    /// Of several messages with one key the newest may stand for all.
+    pub key: String,
+    pub data: Vec<u8>,
+}
+
+impl Parts {
+    /// What cannot be sent in every transport is refused: the text says what.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let line = |text: &str| text.bytes().all(|byte| byte >= b' ' && byte != 0x7f);
+        match () {
+            () if self.kind.len() > MAX_TEXT => Err("type is longer than 1024 bytes"),
+            () if !line(&self.kind) => Err("type contains a control character"),
+            () if self.from.len() > MAX_TEXT => Err("from is longer than 1024 bytes"),
+            () if !line(&self.from) => Err("from contains a control character"),
+            () if self.event.len() > MAX_TEXT => Err("event is longer than 1024 bytes"),
+            () if !line(&self.event) => Err("event contains a control character"),
+            () if self.key.len() > MAX_NAME => Err("key is longer than 255 bytes"),
+            () => Ok(()),
+        }
+    }
+}
+
+/// Whether a channel can have this name.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    match () {
+        () if name.is_empty() => Err("the channel's name is empty"),
+        () if name.len() > MAX_NAME => Err("the channel's name is longer than 255 bytes"),
+        () if name.bytes().any(|byte| byte < b' ' || byte == 0x7f) => {
+            Err("the channel's name contains a control character")
+        }
+        () => Ok(()),
+    }
+}
+
+/// Bytes of all messages of a hub, with all their forms.
+pub type Account = Arc<AtomicU64>;
+
+#[derive(Debug)]
+pub struct Message {
+    pub channel: Arc<str>,
+    pub position: Position,
+    /// When it was published.
+    pub at: u64,
+    pub parts: Parts,
+    forms: [OnceLock<Box<[u8]>>; FORMS],
+    account: Account,
+}
+
+/// What a message occupies beside its texts.
+const OVERHEAD: u64 = size_of::<Message>() as u64 + 16;
+
+impl Message {
+    pub fn new(channel: Arc<str>, position: Position, at: u64, parts: Parts, account: Account) -> Message {
+        let message = Message { channel, position, at, parts, forms: Default::default(), account };
+        message.account.fetch_add(message.size() + OVERHEAD, Relaxed);
+        message
+    }
+
+    /// Bytes of what was published.
+    pub fn size(&self) -> u64 {
+        let Parts { kind, from, event, key, data } = &self.parts;
+        (kind.len() + from.len() + event.len() + key.len() + data.len()) as u64
+    }
+
+    /// As this transport has it on the wire.
+    #[inline]
+    pub fn form(&self, form: Form) -> &[u8] {
+        self.forms[form as usize].get_or_init(|| {
+            let bytes = encode(self, form).into_boxed_slice();
+            self.account.fetch_add(bytes.len() as u64, Relaxed);
+            bytes
+        })
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        let forms: usize = self.forms.iter().filter_map(|form| form.get()).map(|bytes| bytes.len()).sum();
+        self.account.fetch_sub(self.size() + OVERHEAD + forms as u64, Relaxed);
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn message(n: u64, parts: Parts) -> Message {
+        Message::new("news".into(), Position { epoch: 10, n }, 0, parts, Account::default())
+    }
+
+    #[test]
+    fn the_account_returns_to_nothing() {
+        let account = Account::default();
+        let parts = Parts { kind: "text/plain".into(), data: b"hello".to_vec(), ..Parts::default() };
+        let message = Message::new("news".into(), Position::default(), 0, parts, account.clone());
+        assert_eq!(account.load(Relaxed), 15 + OVERHEAD);
+        let n = message.form(Form::Sse).len() as u64;
+        message.form(Form::Sse);
+        assert_eq!(account.load(Relaxed), 15 + OVERHEAD + n);
+        drop(message);
+        assert_eq!(account.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn what_breaks_a_line_is_refused() {
+        for part in 0..3 {
+            for bad in ["a\nb", "a\rb", "a\0b", "\x7f", &"x".repeat(1025)] {
+                let mut parts = Parts::default();
+                *[&mut parts.kind, &mut parts.from, &mut parts.event][part] = bad.to_owned();
+                assert!(parts.check().is_err(), "{part} {bad:?}");
+            }
+        }
+        let parts = Parts { kind: "text/plain; charset=utf-8".into(), from: "Zoë".into(), ..Parts::default() };
+        assert_eq!(parts.check(), Ok(()));
+        assert_eq!(check_name("news/Zoë"), Ok(()));
+        for bad in ["", "a\nb", &"x".repeat(256)] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

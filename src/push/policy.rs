@@ -1,0 +1,146 @@
+//! What holds for a channel: how much it keeps, and what becomes of subscribers that do not keep up. Rule: everything is
+//! finite by default; the exact name decides before a prefix, a longer prefix before a shorter one; what was set before
+//! a channel came to be holds for it too.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+
+/// What can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Choice {
+    /// Messages kept for those who come back.
+    History,
+    /// Bytes of them.
+    Bytes,
+    /// Milliseconds that they are kept.
+    Ttl,
+    Slow,
+    /// Bytes that a subscriber may have unsent.
+    Backlog,
+    /// Milliseconds between signs of life; 0: none.
+    Heartbeat,
+}
+
+pub const CHOICES: usize = 6;
+
+/// In the order of [`Choice`].
+const DEFAULTS: [u64; CHOICES] = [100, 1 << 20, 60_000, 0, 1 << 20, 30_000];
+
+/// What a subscriber gets that does not keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slow {
+    /// It is ended, and may come back for what it missed.
+    Close,
+    /// It misses the new message.
+    DropNew,
+    /// It misses the oldest that it has not begun to get.
+    DropOld,
+    /// As DropOld, and a message takes the place of an older one with its key.
+    Latest,
+}
+
+/// The choices for one name; may change while it is in use.
+#[derive(Debug)]
+pub struct Policy([AtomicU64; CHOICES]);
+
+impl Policy {
+    pub fn get(&self, choice: Choice) -> u64 {
+        self.0[choice as usize].load(Relaxed)
+    }
+
+    pub fn slow(&self) -> Slow {
+        match self.get(Choice::Slow) {
+            1 => Slow::DropNew,
+            2 => Slow::DropOld,
+            3 => Slow::Latest,
+            _ => Slow::Close,
+        }
+    }
+}
+
+/// All that was set.
+#[derive(Debug, Default)]
+pub struct Policies {
+    exact: HashMap<Box<str>, [Option<u64>; CHOICES]>,
+    /// In order of their length by order of their text, where it matters: a longer one of two that fit comes later.
+    prefixes: BTreeMap<Box<str>, [Option<u64>; CHOICES]>,
+}
+
+/// "news/*" is every channel whose name begins with "news/".
+pub fn prefix_of(pattern: &str) -> Option<&str> {
+    pattern.strip_suffix('*')
+}
+
+impl Policies {
+    pub fn set(&mut self, pattern: &str, choice: Choice, value: u64) {
+        let row = match prefix_of(pattern) {
+            Some(prefix) => self.prefixes.entry(prefix.into()).or_default(),
+            None => self.exact.entry(pattern.into()).or_default(),
+        };
+        row[choice as usize] = Some(value);
+    }
+
+    fn values(&self, name: &str) -> [u64; CHOICES] {
+        let mut values = DEFAULTS;
+        let mut put = |row: &[Option<u64>; CHOICES]| {
+            for (value, set) in values.iter_mut().zip(row) {
+                *value = set.unwrap_or(*value);
+            }
+        };
+        if !self.prefixes.is_empty() {
+            // Of two prefixes of one name the shorter is the smaller text.
+            for (prefix, row) in self.prefixes.range::<str, _>((Bound::Unbounded, Bound::Included(name))) {
+                if name.starts_with(&**prefix) {
+                    put(row);
+                }
+            }
+        }
+        if let Some(row) = self.exact.get(name) {
+            put(row);
+        }
+        values
+    }
+
+    /// What holds for a name, or for all names with a prefix ("news/*").
+    pub fn policy(&self, pattern: &str) -> Arc<Policy> {
+        Arc::new(Policy(self.values(prefix_of(pattern).unwrap_or(pattern)).map(AtomicU64::new)))
+    }
+
+    pub fn update(&self, pattern: &str, policy: &Policy) {
+        for (place, value) in policy.0.iter().zip(self.values(prefix_of(pattern).unwrap_or(pattern))) {
+            place.store(value, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_decides() {
+        let mut policies = Policies::default();
+        policies.set("*", Choice::History, 1);
+        policies.set("news/*", Choice::History, 2);
+        policies.set("news/de/*", Choice::History, 3);
+        policies.set("news/de/today", Choice::History, 4);
+        policies.set("news/*", Choice::Ttl, 7);
+        let of = |name: &str| policies.policy(name).get(Choice::History);
+        assert_eq!([of("a"), of("news"), of("news/"), of("news/de/x"), of("news/de/today")], [1, 1, 2, 3, 4]);
+        assert_eq!(of("news/fr/*"), 2);
+        assert_eq!(policies.policy("news/de/today").get(Choice::Ttl), 7);
+        assert_eq!(policies.policy("news/de/today").get(Choice::Backlog), 1 << 20);
+    }
+
+    #[test]
+    fn what_is_in_use_changes() {
+        let mut policies = Policies::default();
+        let policy = policies.policy("a");
+        assert_eq!(policy.slow(), Slow::Close);
+        policies.set("a", Choice::Slow, 3);
+        policies.update("a", &policy);
+        assert_eq!(policy.slow(), Slow::Latest);
+    }
+}

@@ -1,0 +1,250 @@
+//! Frames of a client to messages (RFC 6455, 5). Rule: every byte is looked at once, whatever the packets; what the RFC
+//! forbids ends the connection with the code it names, at the first byte that shows it; a message is bounded.
+
+use super::deflate::{self, inflate};
+use super::{code, is_sendable, BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
+
+/// Why the connection fails: its close code, and words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    pub code: u16,
+    pub text: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    Message { opcode: u8, data: Vec<u8> },
+    Ping(Vec<u8>),
+    Pong,
+    Close { code: u16, reason: Vec<u8> },
+}
+
+/// The head of a frame being read.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    first: u8,
+    left: u64,
+    mask: [u8; 4],
+    /// Payload bytes unmasked so far, modulo 4.
+    phase: usize,
+}
+
+#[derive(Debug, Default)]
+pub struct Decoder {
+    deflate: bool,
+    /// Of a head that has not come whole.
+    partial: Vec<u8>,
+    frame: Option<Head>,
+    /// The message so far, of how many fragments soever; its opcode, 0: none is under way.
+    message: Vec<u8>,
+    opcode: u8,
+    compressed: bool,
+    /// Bytes of a text known to be whole characters.
+    checked: usize,
+    control: Vec<u8>,
+}
+
+const fn protocol(text: &'static str) -> Failure {
+    Failure { code: code::PROTOCOL, text }
+}
+
+impl Decoder {
+    pub fn new(deflate: bool) -> Decoder {
+        Decoder { deflate, ..Decoder::default() }
+    }
+
+    /// Bytes that it keeps.
+    pub fn memory(&self) -> usize {
+        self.message.len() + self.control.len() + self.partial.len()
+    }
+
+    /// Deals with the beginning of `data`: how many bytes that were, and what is complete with them. Without an item all
+    /// of them were taken.
+    pub fn decode(&mut self, data: &[u8], most: u64) -> Result<(usize, Option<Item>), Failure> {
+        let mut at = 0;
+        while at < data.len() || self.frame.is_some_and(|head| head.left == 0) {
+            let Some(mut head) = self.frame else {
+                at += self.read_head(&data[at..], most)?;
+                continue;
+            };
+            let n = head.left.min((data.len() - at) as u64) as usize;
+            self.take(&mut head, &data[at..at + n])?;
+            at += n;
+            if head.left > 0 {
+                self.frame = Some(head);
+                continue;
+            }
+            self.frame = None;
+            if let Some(item) = self.end_of_frame(head, most)? {
+                return Ok((at, Some(item)));
+            }
+        }
+        Ok((at, None))
+    }
+
+    /// A head, or more of one.
+    fn read_head(&mut self, data: &[u8], most: u64) -> Result<usize, Failure> {
+        let mut n = 0;
+        while n < data.len() {
+            self.partial.push(data[n]);
+            n += 1;
+            match self.partial.len() {
+                1 => self.check_first(self.partial[0])?,
+                2 => self.check_second(self.partial[0], self.partial[1])?,
+                len if len == head_size(self.partial[1]) => {
+                    self.frame = Some(self.finish_head(most)?);
+                    self.partial.clear();
+                    return Ok(n);
+                }
+                _ => {}
+            }
+        }
+        Ok(n)
+    }
+
+    fn check_first(&self, first: u8) -> Result<(), Failure> {
+        let (fin, opcode) = (first & 0x80 != 0, first & 15);
+        let rsv1 = first & 0x40 != 0;
+        if first & 0x30 != 0 || rsv1 && !(self.deflate && matches!(opcode, TEXT | BINARY)) {
+            return Err(protocol("a reserved bit is set"));
+        }
+        match opcode {
+            CONTINUATION if self.opcode == 0 => Err(protocol("a continuation of nothing")),
+            TEXT | BINARY if self.opcode != 0 => Err(protocol("a message within a message")),
+            CLOSE | PING | PONG if !fin => Err(protocol("a control frame in fragments")),
+            CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG => Ok(()),
+            _ => Err(protocol("an opcode that is not known")),
+        }
+    }
+
+    fn check_second(&self, first: u8, second: u8) -> Result<(), Failure> {
+        if second & 0x80 == 0 {
+            return Err(protocol("a frame without a mask"));
+        }
+        if first & 8 != 0 && second & 0x7f > 125 {
+            return Err(protocol("a control frame of more than 125 bytes"));
+        }
+        Ok(())
+    }
+
+    fn finish_head(&self, most: u64) -> Result<Head, Failure> {
+        let head = &self.partial;
+        let (lengths, mask) = head[2..].split_at(head.len() - 6);
+        let left = match lengths.len() {
+            0 => u64::from(head[1] & 0x7f),
+            _ => lengths.iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
+        };
+        match lengths.len() {
+            2 if left < 126 => return Err(protocol("a length in more bytes than it needs")),
+            8 if left <= 0xffff => return Err(protocol("a length in more bytes than it needs")),
+            8 if left >> 63 != 0 => return Err(protocol("a length beyond 63 bits")),
+            _ => {}
+        }
+        if head[0] & 8 == 0 && left > most.saturating_sub(self.message.len() as u64) {
+            return Err(Failure { code: code::TOO_BIG, text: "the message is larger than the limit" });
+        }
+        Ok(Head { first: head[0], left, mask: [mask[0], mask[1], mask[2], mask[3]], phase: 0 })
+    }
+
+    /// Payload: unmasked into its place.
+    fn take(&mut self, head: &mut Head, data: &[u8]) -> Result<(), Failure> {
+        if head.first & 8 == 0 && self.opcode == 0 {
+            self.opcode = head.first & 15;
+            self.compressed = head.first & 0x40 != 0;
+            self.checked = 0;
+        }
+        let into = if head.first & 8 != 0 { &mut self.control } else { &mut self.message };
+        let start = into.len();
+        into.extend_from_slice(data);
+        unmask(&mut into[start..], head.mask, head.phase);
+        head.phase = (head.phase + data.len()) % 4;
+        head.left -= data.len() as u64;
+        if head.first & 8 == 0 && self.opcode == TEXT && !self.compressed {
+            self.check_text()?;
+        }
+        Ok(())
+    }
+
+    fn check_text(&mut self) -> Result<(), Failure> {
+        match std::str::from_utf8(&self.message[self.checked..]) {
+            Ok(_) => self.checked = self.message.len(),
+            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
+            Err(_) => return Err(NOT_TEXT),
+        }
+        Ok(())
+    }
+
+    fn end_of_frame(&mut self, head: Head, most: u64) -> Result<Option<Item>, Failure> {
+        match head.first & 15 {
+            PING => Ok(Some(Item::Ping(std::mem::take(&mut self.control)))),
+            PONG => {
+                self.control.clear();
+                Ok(Some(Item::Pong))
+            }
+            CLOSE => close(std::mem::take(&mut self.control)).map(Some),
+            _ if head.first & 0x80 == 0 => Ok(None),
+            _ => {
+                let (opcode, mut data) = (std::mem::take(&mut self.opcode), std::mem::take(&mut self.message));
+                if self.compressed {
+                    data = inflate(&data, most.min(usize::MAX as u64) as usize).map_err(|fault| match fault {
+                        deflate::Fault::TooBig => Failure { code: code::TOO_BIG, text: "the message is larger than the limit" },
+                        deflate::Fault::Broken => Failure { code: code::NOT_TEXT, text: "the message cannot be inflated" },
+                    })?;
+                    if opcode == TEXT && std::str::from_utf8(&data).is_err() {
+                        return Err(NOT_TEXT);
+                    }
+                } else if opcode == TEXT && self.checked < data.len() {
+                    return Err(NOT_TEXT); // it ends within a character
+                }
+                Ok(Some(Item::Message { opcode, data }))
+            }
+        }
+    }
+}
+
+const NOT_TEXT: Failure = Failure { code: code::NOT_TEXT, text: "a text that is not UTF-8" };
+
+fn head_size(second: u8) -> usize {
+    match second & 0x7f {
+        126 => 2 + 2 + 4,
+        127 => 2 + 8 + 4,
+        _ => 2 + 4,
+    }
+}
+
+/// RFC 6455, 5.5.1 and 7.4.
+fn close(payload: Vec<u8>) -> Result<Item, Failure> {
+    match payload.len() {
+        0 => Ok(Item::Close { code: code::NONE, reason: Vec::new() }),
+        1 => Err(protocol("a close of one byte")),
+        _ => {
+            let code = u16::from_be_bytes([payload[0], payload[1]]);
+            if !is_sendable(code) {
+                return Err(protocol("a close code that must not be sent"));
+            }
+            if std::str::from_utf8(&payload[2..]).is_err() {
+                return Err(NOT_TEXT);
+            }
+            Ok(Item::Close { code, reason: payload[2..].to_vec() })
+        }
+    }
+}
+
+/// Eight bytes at a time; `phase` bytes of the payload came before.
+fn unmask(data: &mut [u8], mask: [u8; 4], phase: usize) {
+    let mut turned = mask;
+    turned.rotate_left(phase);
+    let word = u64::from_ne_bytes([
+        turned[0], turned[1], turned[2], turned[3], turned[0], turned[1], turned[2], turned[3],
+    ]);
+    let mut words = data.chunks_exact_mut(8);
+    for bytes in &mut words {
+        let value = u64::from_ne_bytes([
+            bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
+        ]);
+        bytes.copy_from_slice(&(value ^ word).to_ne_bytes());
+    }
+    for (byte, key) in words.into_remainder().iter_mut().zip(turned.iter().cycle()) {
+        *byte ^= key;
+    }
+}
