@@ -246,6 +246,20 @@ typedef struct encke_head {
   uint32_t flags;
 } encke_head;
 
+/** What is published, or came from a channel. Zero it first. Grows at the end only. */
+typedef struct encke_message {
+  /** Content type; may be empty. */
+  encke_str type;
+  /** Who sent it; may be empty. */
+  encke_str from;
+  /** Name of the event for EventSource; may be empty. */
+  encke_str event;
+  /** With ENCKE_SLOW_LATEST: of the messages with one key the newest stands for all. */
+  encke_str key;
+  const void *data;
+  size_t len;
+} encke_message;
+
 /* ---- 4. configuration -------------------------------------------------------------------------------------------- */
 
 #define ENCKE_OPT_WATCH                   1  /**< ENCKE_WATCH_ONE (default) or ENCKE_WATCH_EACH. */
@@ -482,8 +496,9 @@ ENCKE_API int encke_feed(encke *e, const encke_watch *ready, size_t n);
                                        frees, and returns ENCKE_E_GONE. */
 #define ENCKE_EV_RELEASED     6u  /**< A borrowed buffer (ev.cookie) is no longer referenced: once for each ENCKE_OK
                                        with ENCKE_BORROW. */
-#define ENCKE_EV_MESSAGE      7u  /**< From a websocket or a channel; not yet in this version. */
-#define ENCKE_EV_CLOSED       8u  /**< The last event of a websocket; not yet in this version. */
+#define ENCKE_EV_MESSAGE      7u  /**< From a WebSocket: code is ENCKE_WS_TEXT or ENCKE_WS_BINARY; data, len. */
+#define ENCKE_EV_CLOSED       8u  /**< The last event of a WebSocket: code is the close code; 1005: it came without
+                                       one, 1006: the connection was lost. */
 #define ENCKE_EV_SUBSCRIBER   9u  /**< Optional. The subscriber ev.id joined (code 1) or left (code 0) ev.channel;
                                        before its ENCKE_EV_DONE. */
 #define ENCKE_EV_LISTENER    10u  /**< Accept trouble of the listener ev.id, such as EMFILE: code is errno; once
@@ -793,6 +808,42 @@ typedef struct encke_stats {
  */
 ENCKE_API int encke_stats_get(encke_sender *sender, encke_stats *out, size_t sizeof_stats);
 
+/* ---- 11. WebSockets ---------------------------------------------------------------------------------------------- */
+
+#define ENCKE_WS_TEXT   1u  /**< A WebSocket message of text, which is UTF-8. */
+#define ENCKE_WS_BINARY 2u  /**< A WebSocket message of bytes. */
+#define ENCKE_WS_PING   9u  /**< Asks the client for a sign of life; at most 125 bytes. */
+
+/**
+ * Makes a WebSocket of a request with ENCKE_HEAD_WEBSOCKET: 101 with these fields (Sec-WebSocket-Protocol is yours, the
+ * other Sec-WebSocket- fields are the library's; it takes permessage-deflate where it is offered). Settles: the head is
+ * over, the id lives on as the socket's until ENCKE_EV_CLOSED, which comes instead of ENCKE_EV_DONE and always. Messages
+ * come as ENCKE_EV_MESSAGE, up to ENCKE_OPT_MAX_BODY; pings and closes are answered by the library; encke_abort cuts it.
+ * Any thread.
+ * ENCKE_E_STATE: no WebSocket handshake, or the answer was begun; ENCKE_E_GONE: the id is over, or the peer is gone;
+ * ENCKE_E_INVAL: a bad field; ENCKE_E_CLOSED: the encke was freed. Since 0.1. RFC 6455, 4.2.2; RFC 7692.
+ */
+ENCKE_API int encke_ws_accept(encke_sender *sender, encke_id request, const encke_field *fields, size_t n);
+
+/**
+ * Sends a message: ENCKE_WS_TEXT (checked to be UTF-8), ENCKE_WS_BINARY, or ENCKE_WS_PING; all or nothing, copied. As
+ * encke_write: ENCKE_E_AGAIN while ENCKE_OPT_HIGH_WATER or more bytes are queued, then one ENCKE_EV_WRITABLE (F3). Any
+ * thread.
+ * ENCKE_E_AGAIN; ENCKE_E_GONE: the id is over or no socket's, or it is being closed; ENCKE_E_INVAL: another opcode, text
+ * that is not UTF-8, a ping of more than 125 bytes; ENCKE_E_NOMEM; ENCKE_E_CLOSED: the encke was freed. Since 0.1. RFC
+ * 6455, 5.6.
+ */
+ENCKE_API int encke_ws_send(encke_sender *sender, encke_id id, uint32_t opcode, const void *data, size_t len);
+
+/**
+ * Closes a socket: what is queued goes out, then the close with this code and reason (UTF-8, cut to 123 bytes; NULL: none);
+ * ENCKE_EV_CLOSED follows. Any thread.
+ * ENCKE_E_GONE: the id is over or no socket's, or it is being closed; ENCKE_E_INVAL: a code that must not be sent (allowed
+ * are 1000 to 1003, 1007 to 1014, 3000 to 4999), a reason that is not UTF-8; ENCKE_E_CLOSED: the encke was freed. Since
+ * 0.1. RFC 6455, 7.4.
+ */
+ENCKE_API int encke_ws_close(encke_sender *sender, encke_id id, uint32_t code, const char *reason);
+
 /* ---- 12. channels: publish once, every subscriber gets it in its own transport ----------------------------------- */
 
 #define ENCKE_TRANSPORT_AUTO      0u  /**< By Upgrade and Accept: WebSocket, text/event-stream,
@@ -810,27 +861,15 @@ ENCKE_API int encke_stats_get(encke_sender *sender, encke_stats *out, size_t siz
 
 #define ENCKE_SUBSCRIBE_CORS 1u  /**< encke_subscription: pages of every origin may read the answer (CORS). */
 
-/** What is published, or came from a channel. Zero it first. Grows at the end only. */
-typedef struct encke_message {
-  /** Content type; may be empty. */
-  encke_str type;
-  /** Who sent it; may be empty. */
-  encke_str from;
-  /** Name of the event for EventSource; may be empty. */
-  encke_str event;
-  /** With ENCKE_SLOW_LATEST: of the messages with one key the newest stands for all. */
-  encke_str key;
-  const void *data;
-  size_t len;
-} encke_message;
-
 /** How a client is subscribed. Zero it first. Grows at the end only. */
 typedef struct encke_subscription {
   /** ENCKE_TRANSPORT_ */
   uint32_t transport;
   /** ENCKE_SUBSCRIBE_CORS */
   uint32_t flags;
-  /** Lists of patterns, "text/*,!text/html": '*' fits any text, '?' any one byte, '!' decides against; empty: all. */
+  /**
+   * Lists of patterns, "text/plain,image/?ng,!*html*": '*' fits any text, '?' any one byte, '!' decides against; empty: all.
+   */
   encke_str types;
   encke_str from;
   /** Resume after this position; empty: after that of the client, in Last-Event-ID or in the query as "since". */

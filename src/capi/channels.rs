@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int, c_void};
 use super::guard::{any_thread, on_loop};
 use super::input;
 use super::server::encke;
-use super::types::{encke_field, encke_id, encke_sender, encke_str};
+use super::types::{encke_field, encke_id, encke_message, encke_sender, encke_str};
 use crate::engine::id::Id;
 use crate::engine::lease::Settled;
 use crate::engine::mailbox::Submission;
@@ -38,22 +38,6 @@ pub const ENCKE_TRANSPORT_PLAIN: u32 = 5;
 /// encke_subscription: pages of every origin may read the answer (CORS).
 pub const ENCKE_SUBSCRIBE_CORS: u32 = 1;
 
-/// What is published, or came from a channel. Zero it first. Grows at the end only.
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-pub struct encke_message {
-    /// Content type; may be empty.
-    pub r#type: encke_str,
-    /// Who sent it; may be empty.
-    pub from: encke_str,
-    /// Name of the event for EventSource; may be empty.
-    pub event: encke_str,
-    /// With ENCKE_SLOW_LATEST: of the messages with one key the newest stands for all.
-    pub key: encke_str,
-    pub data: *const c_void,
-    pub len: usize,
-}
-
 /// How a client is subscribed. Zero it first. Grows at the end only.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +46,7 @@ pub struct encke_subscription {
     pub transport: u32,
     /// ENCKE_SUBSCRIBE_CORS
     pub flags: u32,
-    /// Lists of patterns, "text/*,!text/html": '*' fits any text, '?' any one byte, '!' decides against; empty: all.
+    /// Lists of patterns, "text/plain,image/?ng,!*html*": '*' fits any text, '?' any one byte, '!' decides against; empty: all.
     pub types: encke_str,
     pub from: encke_str,
     /// Resume after this position; empty: after that of the client, in Last-Event-ID or in the query as "since".
@@ -428,7 +412,7 @@ impl encke_sender {
         if self.open().is_err() {
             return Err(self.settle_closed(id));
         }
-        match self.leases.settle_into_second(id)? {
+        match self.leases.settle_into_second(id, false)? {
             Settled::Gone => Err(self.settled_gone(id)),
             Settled::Answer => {
                 let subscription = Box::new(subscription);

@@ -2,12 +2,11 @@
 
 use std::ffi::{c_char, c_int, c_void, CStr};
 
-use super::channels::encke_message;
 use super::guard::{guard_value, on_loop};
 use super::held::Held;
 use super::input;
 use super::server::{encke, Inner};
-use super::types::{encke_head, encke_id, encke_str};
+use super::types::{encke_head, encke_id, encke_message, encke_str};
 use crate::engine::answer::{Answer, Body};
 use crate::engine::event::{Event, What};
 use crate::engine::id::Id;
@@ -26,9 +25,9 @@ pub const ENCKE_EV_DONE: u32 = 4;
 pub const ENCKE_EV_ABORTED: u32 = 5;
 /// A borrowed buffer (ev.cookie) is no longer referenced: once for each ENCKE_OK with ENCKE_BORROW.
 pub const ENCKE_EV_RELEASED: u32 = 6;
-/// From a websocket or a channel; not yet in this version.
+/// From a WebSocket: code is ENCKE_WS_TEXT or ENCKE_WS_BINARY; data, len.
 pub const ENCKE_EV_MESSAGE: u32 = 7;
-/// The last event of a websocket; not yet in this version.
+/// The last event of a WebSocket: code is the close code; 1005: it came without one, 1006: the connection was lost.
 pub const ENCKE_EV_CLOSED: u32 = 8;
 /// Optional. The subscriber ev.id joined (code 1) or left (code 0) ev.channel; before its ENCKE_EV_DONE.
 pub const ENCKE_EV_SUBSCRIBER: u32 = 9;
@@ -159,6 +158,17 @@ impl Inner {
             }
             What::Drained => out.kind = ENCKE_EV_DRAINED,
             What::HalfClosed => out.kind = ENCKE_EV_HALF_CLOSED,
+            What::Message { opcode, data } => {
+                out.kind = ENCKE_EV_MESSAGE;
+                out.code = i32::from(opcode);
+                self.body = data;
+                out.data = self.body.as_ptr().cast();
+                out.len = self.body.len();
+            }
+            What::Closed(code) => {
+                out.kind = ENCKE_EV_CLOSED;
+                out.code = i32::from(code);
+            }
             What::Subscriber { channel, joined } => {
                 out.kind = ENCKE_EV_SUBSCRIBER;
                 out.code = i32::from(joined);

@@ -42,4 +42,6 @@ pub mod tls;
 
 pub mod stats;
 
+pub mod websocket;
+
 pub mod channels;

@@ -111,6 +111,22 @@ impl encke_head {
     };
 }
 
+/// What is published, or came from a channel. Zero it first. Grows at the end only.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct encke_message {
+    /// Content type; may be empty.
+    pub r#type: encke_str,
+    /// Who sent it; may be empty.
+    pub from: encke_str,
+    /// Name of the event for EventSource; may be empty.
+    pub event: encke_str,
+    /// With ENCKE_SLOW_LATEST: of the messages with one key the newest stands for all.
+    pub key: encke_str,
+    pub data: *const c_void,
+    pub len: usize,
+}
+
 /// The any-thread half of an encke; outlives it. See encke_get_sender.
 pub struct encke_sender {
     pub(super) leases: Arc<Leases>,

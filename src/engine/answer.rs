@@ -75,6 +75,9 @@ impl Engine {
             Submission::Join { id, patterns } => self.join(id, &patterns),
             Submission::Leave { id, pattern } => self.leave(id, &pattern),
             Submission::Kick { id } => self.kick(id),
+            Submission::Accept { id, lines } => self.accept_socket(id, &lines),
+            Submission::Frames { id, frames } => self.send_frames(id, frames),
+            Submission::Close { id, code, reason } => self.close_socket(id, code, &reason),
             Submission::Deliver(message) => self.hear(&message),
             Submission::Settled { id } => {
                 self.settle(id);

@@ -19,6 +19,9 @@ const PIECE: usize = 64 << 10;
 impl Engine {
     /// Bytes of a body; true: it is over.
     pub(super) fn take_body(&mut self, connection: u32, data: &[u8], body: &mut BodyIn) -> (Step, bool) {
+        if let Mode::Frames(decoder) = &mut body.mode {
+            return self.take_frames(connection, data, body.exchange, decoder);
+        }
         if !matches!(body.mode, Mode::Drop { .. }) {
             let wanted = match &body.mode {
                 Mode::Gather(_) => self.exchanges.holds(body.exchange.slot(), body.exchange.generation()),
@@ -33,6 +36,7 @@ impl Engine {
         }
         let room = match &mut body.mode {
             // One byte more than may come whole tells that it cannot.
+            Mode::Frames(_) => return (Step::More(0), false), // dealt with above
             Mode::Gather(head) => self.settings.buffer_body + 1 - head.body().len().min(self.settings.buffer_body),
             Mode::Drop { allowance: 0 } => {
                 self.stop(connection);
@@ -91,6 +95,7 @@ impl Engine {
         }
         let piece = &data[piece];
         match &mut body.mode {
+            Mode::Frames(_) => {}
             Mode::Drop { allowance } => *allowance -= (piece.len() as u64).min(*allowance),
             Mode::Stream { unacknowledged } => {
                 *unacknowledged += piece.len() as u64;

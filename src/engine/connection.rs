@@ -1,8 +1,9 @@
 //! Owns the state of one connection. Rule: an idle connection owns no buffer; what it needs while it is busy comes from
 //! the pool and goes back there.
 
-use crate::http1::chunked::Decoder;
+use crate::http1::chunked;
 use crate::http1::request::Scan;
+use crate::ws::decoder::Decoder;
 
 use super::head::Head;
 use super::id::Id;
@@ -145,6 +146,7 @@ impl Input {
     fn gathered(&self) -> usize {
         match &self.body {
             Some(BodyIn { mode: Mode::Gather(head), .. }) => head.bytes.len(),
+            Some(BodyIn { mode: Mode::Frames(decoder), .. }) => decoder.memory(),
             _ => 0,
         }
     }
@@ -165,7 +167,7 @@ pub struct BodyIn {
 #[derive(Debug)]
 pub enum Coding {
     Length(u64),
-    Chunked(Decoder),
+    Chunked(chunked::Decoder),
     /// A tunnel: until the peer closes.
     Raw,
 }
@@ -176,6 +178,8 @@ pub enum Mode {
     Gather(Box<Head>),
     /// Handed over in pieces; this many bytes are with the host.
     Stream { unacknowledged: u64 },
+    /// Frames of a WebSocket.
+    Frames(Box<Decoder>),
     /// Nobody wants it: this many bytes are read and dropped for the sake of the connection.
     Drop { allowance: u64 },
 }

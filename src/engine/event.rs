@@ -51,6 +51,13 @@ pub enum What {
     HalfClosed,
     /// Accepted, or over.
     Connection(bool),
+    /// Of a WebSocket.
+    Message {
+        opcode: u8,
+        data: Vec<u8>,
+    },
+    /// The end of a WebSocket.
+    Closed(u16),
     /// Joined, or left.
     Subscriber {
         channel: Arc<str>,

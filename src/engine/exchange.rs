@@ -40,6 +40,12 @@ pub const UPGRADE: u32 = 1 << 17;
 pub const BODY_FOLLOWS: u32 = 1 << 18;
 /// Answered by what is published; its id is the subscriber's.
 pub const SUBSCRIBED: u32 = 1 << 19;
+/// A WebSocket; its id lives until CLOSED.
+pub const SOCKET: u32 = 1 << 20;
+/// A ping was sent, and nothing has come since.
+pub const AWAITS_PONG: u32 = 1 << 21;
+/// Messages may be compressed.
+pub const DEFLATES: u32 = 1 << 22;
 
 #[derive(Debug)]
 pub struct Exchange {
@@ -63,6 +69,8 @@ pub struct Exchange {
     pub unsent: u64,
     /// The length that was promised.
     pub length: Option<u64>,
+    /// How a WebSocket ended; 0: it has not.
+    pub closed: u16,
     /// What the request says of being pushed to.
     pub wishes: Option<Arc<Wishes>>,
 }
@@ -84,6 +92,7 @@ impl Exchange {
             given: 0,
             unsent: 0,
             length: None,
+            closed: 0,
             wishes: None,
         }
     }

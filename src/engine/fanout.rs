@@ -14,7 +14,7 @@ use crate::push::policy::{Choice, Slow};
 use crate::push::position::Position;
 
 use super::connection::POLLS;
-use super::event::End;
+use super::event::{End, What};
 use super::exchange;
 use super::Engine;
 
@@ -133,6 +133,7 @@ impl Engine {
         if unsent > 0 && !self.make_room(slot, message, unsent + n) {
             return self.push.feeds.at(slot).is_some();
         }
+        self.charge_socket(slot, n);
         self.with_output(slot, |output, _, exchange| {
             output.push_shared(message.clone(), form);
             exchange.given += n;
@@ -183,6 +184,12 @@ impl Engine {
             exchange.unsent -= saved;
         });
         self.counters.dropped += n;
+        if saved > 0 && self.exchanges.at(slot).is_some_and(|exchange| exchange.is(exchange::SOCKET)) {
+            let low = self.settings.low_water;
+            if let (true, Some(exchange)) = (self.leases.drained(slot, saved, low), self.exchanges.at(slot)) {
+                self.events.push(exchange.id, What::Writable);
+            }
+        }
         saved
     }
 
@@ -201,6 +208,7 @@ impl Engine {
         match transport {
             Transport::Sse if chunked => self.append_raw(slot, b"2\r\n:\n\r\n"),
             Transport::Sse => self.append_raw(slot, b":\n"),
+            Transport::WebSocket => self.ping(slot),
             _ => {}
         }
     }
@@ -210,6 +218,7 @@ impl Engine {
         if bytes.is_empty() {
             return;
         }
+        self.charge_socket(slot, bytes.len() as u64);
         self.with_output(slot, |output, spare, exchange| {
             output.push(bytes, spare);
             exchange.given += bytes.len() as u64;

@@ -22,6 +22,7 @@ const LENGTH: u64 = 1 << 45;
 const UPGRADE: u64 = 1 << 47;
 /// Settled, and the id lives on as a subscriber's.
 const SECOND: u64 = 1 << 48;
+const WEBSOCKET: u64 = 1 << 49;
 
 /// In [`Lease::queued`]: somebody was told to come again, and is promised to hear of room. It lies in one word with the
 /// number it depends on, so no promise is lost, and none is kept that was not made.
@@ -108,7 +109,7 @@ impl Leases {
     // ---- the loop thread's side ----
 
     /// The request is handed to the host.
-    pub(super) fn open(&self, slot: u32, generation: u32, upgrade: bool) {
+    pub(super) fn open(&self, slot: u32, generation: u32, upgrade: bool, websocket: bool) {
         let (chunk, index) = place(slot);
         let chunk = self.chunks[chunk].get_or_init(|| {
             let mut leases = Vec::new();
@@ -119,7 +120,7 @@ impl Leases {
         lease.user.store(0, Relaxed);
         lease.queued.store(0, Relaxed);
         lease.left.store(0, Relaxed);
-        let upgrade = if upgrade { UPGRADE } else { 0 };
+        let upgrade = if upgrade { UPGRADE } else { 0 } | if websocket { WEBSOCKET } else { 0 };
         lease.state.store(HELD | upgrade | generation as u64, Release);
     }
 
@@ -234,11 +235,12 @@ impl Leases {
     }
 
     /// Settles, and keeps the id alive for its second life: a subscriber's.
-    pub fn settle_into_second(&self, id: Id) -> Result<Settled, Error> {
+    pub fn settle_into_second(&self, id: Id, as_socket: bool) -> Result<Settled, Error> {
         let gone = std::cell::Cell::new(false);
         self.change(id, |state| {
             gone.set(state & GONE != 0);
             match state & (BEGINNING | BEGUN) {
+                0 if as_socket && state & WEBSOCKET == 0 => Err(Error::State),
                 0 => Ok(if gone.get() { state | SETTLED } else { state | SETTLED | SECOND }),
                 _ if gone.get() => Ok(state | SETTLED),
                 _ => Err(Error::State),
@@ -263,6 +265,21 @@ impl Leases {
                 Ok(_) => return Ok(Pin(lease)),
                 Err(other) => state = other,
             }
+        }
+    }
+
+    /// Room for `n` bytes of a WebSocket, as [`Leases::reserve`].
+    pub fn reserve_second(&self, id: Id, n: u64) -> Result<Pin<'_>, Error> {
+        let pin = self.second(id)?;
+        self.wait_for_room(pin.0)?;
+        pin.0.queued.fetch_add(n, SeqCst);
+        Ok(pin)
+    }
+
+    /// Bytes that the library adds to a WebSocket by itself.
+    pub(super) fn charge(&self, slot: u32, n: u64) {
+        if let Some(lease) = self.at(slot) {
+            lease.queued.fetch_add(n, SeqCst);
         }
     }
 
@@ -304,6 +321,18 @@ impl Leases {
         pin.0.state.fetch_or(BEGUN, AcqRel);
     }
 
+    /// `Again` at high water, with the promise that the loop will tell.
+    fn wait_for_room(&self, lease: &Lease) -> Result<(), Error> {
+        let mut word = lease.queued.load(Acquire);
+        while word & !WAITING >= self.high_water {
+            match lease.queued.compare_exchange_weak(word, word | WAITING, AcqRel, Acquire) {
+                Ok(_) => return Err(Error::Again),
+                Err(other) => word = other,
+            }
+        }
+        Ok(())
+    }
+
     /// Room for `n` bytes of body: `Again` at high water, with the promise that the loop will tell.
     pub fn reserve(&self, id: Id, n: u64) -> Result<Pin<'_>, Error> {
         let pin = self.pin_present(id)?;
@@ -312,13 +341,7 @@ impl Leases {
         if n > 0 && state & BEGUN == 0 {
             return Err(Error::State);
         }
-        let mut word = lease.queued.load(Acquire);
-        while word & !WAITING >= self.high_water {
-            match lease.queued.compare_exchange_weak(word, word | WAITING, AcqRel, Acquire) {
-                Ok(_) => return Err(Error::Again),
-                Err(other) => word = other,
-            }
-        }
+        self.wait_for_room(lease)?;
         if n > 0 && state & LENGTH != 0 {
             lease
                 .left
@@ -366,7 +389,7 @@ mod tests {
 
     fn one() -> (Leases, Id) {
         let leases = Leases::new(3, 100);
-        leases.open(70, 5, false);
+        leases.open(70, 5, false, false);
         (leases, Id::new(3, Kind::Request, 70, 5))
     }
 
@@ -499,7 +522,7 @@ mod tests {
         let rounds: Vec<Round> = (0..ROUNDS)
             .map(|_| {
                 let leases = Leases::new(3, 100);
-                leases.open(0, 5, false);
+                leases.open(0, 5, false, false);
                 Round { leases, id: Id::new(3, Kind::Request, 0, 5), agains: AtomicUsize::new(0) }
             })
             .collect();

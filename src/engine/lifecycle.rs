@@ -227,6 +227,7 @@ impl Engine {
         self.draining = Some(self.now.saturating_add(grace));
         if first {
             self.end_all_subscriptions();
+            self.end_all_sockets();
             for connection in 0..self.connections.slots() {
                 let Some(c) = self.connections.at_mut(connection) else { continue };
                 let waited = c.is(WAITS | PAUSED | STARVED);

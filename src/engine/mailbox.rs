@@ -53,7 +53,23 @@ pub enum Submission {
         id: Id,
         pattern: Box<str>,
     },
-    /// A subscriber is to be cut.
+    /// A WebSocket begins, with these field lines.
+    Accept {
+        id: Id,
+        lines: Vec<u8>,
+    },
+    /// Whole frames of a WebSocket; the lease has counted them.
+    Frames {
+        id: Id,
+        frames: Vec<u8>,
+    },
+    /// A WebSocket is to be closed.
+    Close {
+        id: Id,
+        code: u16,
+        reason: Box<str>,
+    },
+    /// A subscriber or a WebSocket is to be cut.
     Kick {
         id: Id,
     },

@@ -24,6 +24,7 @@ mod receive;
 pub mod settings;
 mod short;
 pub mod slab;
+mod socket;
 pub mod stats;
 pub mod subscription;
 pub mod wheel;
@@ -355,6 +356,7 @@ impl Engine {
                         slot,
                         generation,
                         exchange.is(exchange::UPGRADE) && !exchange.is(exchange::CONNECT),
+                        exchange.wishes.as_ref().is_some_and(|wishes| wishes.handshake.is_some()),
                     );
                     if self.settings.answer_timeout > 0 {
                         self.schedule(connection);
@@ -372,8 +374,12 @@ impl Engine {
                     }
                     event.user = self.leases.user(id.slot());
                 }
+                What::Message { data, .. } => {
+                    self.counters.memory -= data.len() as u64;
+                    event.user = self.leases.user(id.slot());
+                }
                 What::Writable | What::HalfClosed | What::Aborted(_) => {
-                    if !self.shows(id) {
+                    if !self.shows(id) && !self.is_socket(id) {
                         continue;
                     }
                     event.user = self.leases.user(id.slot());

@@ -14,6 +14,7 @@ use super::output::{Front, Output};
 use super::slab::Slab;
 use super::stats::Counters;
 use super::{Engine, Verdict};
+use crate::ws::code;
 
 /// The parts of the engine that an output is found with.
 pub(super) type Parts<'a> = (&'a mut Slab<Connection>, &'a mut Slab<Exchange>, &'a mut Pool, &'a mut Counters);
@@ -336,7 +337,12 @@ impl Engine {
             return;
         }
         let end = if exchange.is(exchange::ABORTED) { exchange.end } else { end };
-        if delivered && self.settings.wants(event::DONE) {
+        if exchange.is(exchange::SOCKET) {
+            let (id, code) = (exchange.id, if exchange.closed > 0 { exchange.closed } else { code::ABNORMAL });
+            let user = self.leases.user(slot);
+            self.leases.end_second(slot);
+            self.events.push_for(id, user, What::Closed(code));
+        } else if delivered && self.settings.wants(event::DONE) {
             let len = exchange.given - exchange.unsent;
             let user = self.leases.user(slot);
             self.events.push_for(exchange.id, user, What::Done { code: end, len });
@@ -466,7 +472,8 @@ impl Engine {
                 let id = exchange.id;
                 if drained > 0
                     && exchange.is(exchange::DELIVERED)
-                    && !exchange.is(exchange::SETTLED | exchange::ABORTED)
+                    && !exchange.is(exchange::ABORTED)
+                    && (!exchange.is(exchange::SETTLED) || exchange.is(exchange::SOCKET))
                     && self.leases.drained(first, drained, self.settings.low_water)
                 {
                     self.events.push(id, What::Writable);

@@ -438,6 +438,7 @@ impl Engine {
                 match (&body.framing, &body.mode) {
                     (Coding::Raw, Mode::Stream { .. }) => self.push_body(id, b"", false),
                     (_, Mode::Drop { .. }) => {}
+                    (_, Mode::Frames(_)) => self.lose_socket(id),
                     _ => {
                         let fault = Fault { status: 400, text: "the body ended before its length" };
                         let mut body = body;

@@ -57,29 +57,37 @@ impl Engine {
         let bodiless = exchange.is(exchange::HEAD_METHOD);
         let transport = subscription.transport.unwrap_or_else(|| Wishes::transport(wishes.as_deref()));
         let since = subscription.since.or_else(|| wishes.as_ref().and_then(|wishes| wishes.since));
-        let Some((hub, member)) = self.push.hub.clone().filter(|_| !bodiless && self.draining.is_none()) else {
-            return self.refuse_subscription(id, bodiless);
+        let socket = wishes.as_ref().is_some_and(|wishes| wishes.handshake.is_some());
+        if transport == Transport::WebSocket && !socket {
+            return self.refuse_subscription(id, 426, b"426 this needs a WebSocket handshake\n");
+        }
+        if bodiless {
+            return self.refuse_subscription(id, 200, b"");
+        }
+        let Some((hub, member)) = self.push.hub.clone().filter(|_| self.draining.is_none()) else {
+            return self.refuse_subscription(id, 503, b"503 the server is about to end\n");
         };
         let start = hub.join(member, &subscription.patterns, since, self.now);
         if transport == Transport::LongPoll {
             self.begin_poll(id, subscription, start);
+        } else if transport == Transport::WebSocket {
+            self.begin_subscribed_socket(id, wishes, subscription, start);
         } else {
             self.begin_stream(id, transport, subscription, start);
         }
     }
 
     /// HEAD has nothing to get, and who comes while the server ends is to come back later.
-    fn refuse_subscription(&mut self, id: Id, bodiless: bool) {
-        let (status, text): (u16, &[u8]) = match bodiless {
-            true => (200, b""),
-            false => (503, b"503 the server is about to end\n"),
-        };
+    fn refuse_subscription(&mut self, id: Id, status: u16, text: &[u8]) {
         self.leases.end_second(id.slot());
         let answer = Answer {
             status,
             close: false,
             length: None,
-            lines: (&b"Retry-After: 1\r\n"[..]).into(),
+            lines: match status {
+                503 => b"Retry-After: 1\r\n"[..].into(),
+                _ => b""[..].into(),
+            },
             seen: Seen::default(),
             content_type: Some(b"text/plain; charset=utf-8"),
             body: Body::Copy(text),
@@ -170,12 +178,12 @@ impl Engine {
         }
     }
 
-    /// More channels for a subscriber; the lease was asked.
+    /// More channels for a subscriber or a WebSocket; the lease was asked.
     pub fn join(&mut self, id: Id, patterns: &[Box<str>]) {
-        if !self.is_subscribed(id) {
+        let Some((hub, member)) = self.push.hub.clone() else { return };
+        if !self.is_subscribed(id) && !self.seat_socket(id) {
             return;
         }
-        let Some((hub, member)) = self.push.hub.clone() else { return };
         // What other threads published before is heard before; what is still on its way is behind this position.
         let start = hub.join(member, patterns, None, self.now);
         for (pattern, policy) in patterns.iter().zip(&start.policies) {
@@ -213,7 +221,9 @@ impl Engine {
         }
         self.push.feeds.remove(slot);
         self.counters.subscribers = self.push.feeds.len();
-        self.leases.end_second(slot);
+        if self.exchanges.at(slot).is_some_and(|exchange| !exchange.is(exchange::SOCKET)) {
+            self.leases.end_second(slot);
+        }
     }
 
     /// The stream ends well, after what is queued of it: the client may come back for more.
@@ -229,6 +239,9 @@ impl Engine {
         if transport == Transport::LongPoll {
             return self.answer_poll(slot, Vec::new());
         }
+        if transport == Transport::WebSocket {
+            return self.end_subscribed_socket(slot, end);
+        }
         self.unseat(slot);
         self.with_output(slot, |output, spare, exchange| {
             if exchange.is(exchange::CHUNKED) {
@@ -241,6 +254,9 @@ impl Engine {
 
     /// The host's word: it is cut.
     pub fn kick(&mut self, id: Id) {
+        if self.is_socket(id) {
+            return self.cut_socket(id);
+        }
         if !self.is_subscribed(id) {
             return;
         }

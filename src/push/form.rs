@@ -3,6 +3,9 @@
 
 use super::json;
 use super::message::Message;
+use crate::ws::deflate::deflate;
+use crate::ws::frame::{frame, COMPRESSED};
+use crate::ws::{BINARY, TEXT};
 
 /// The multipart boundary: constant, as clients of message buses expect.
 pub const BOUNDARY: &str = "encke-part";
@@ -23,11 +26,13 @@ pub enum Form {
     Json,
     /// A WebSocket message that is the data: text if it is UTF-8, binary otherwise.
     WebSocket,
+    WebSocketDeflated,
     /// A WebSocket message that is an object of JSON.
     WebSocketJson,
+    WebSocketJsonDeflated,
 }
 
-pub const FORMS: usize = 9;
+pub const FORMS: usize = 11;
 
 pub fn encode(message: &Message, form: Form) -> Vec<u8> {
     match form {
@@ -38,34 +43,26 @@ pub fn encode(message: &Message, form: Form) -> Vec<u8> {
         Form::Plain => message.parts.data.clone(),
         Form::PlainChunked => chunk(&message.parts.data),
         Form::Json => json::object(message),
-        Form::WebSocket => {
-            let data = &message.parts.data;
-            frame(if std::str::from_utf8(data).is_ok() { TEXT } else { BINARY }, data)
-        }
+        Form::WebSocket => frame(opcode(message), &message.parts.data),
+        Form::WebSocketDeflated => deflated(opcode(message), &message.parts.data),
         Form::WebSocketJson => frame(TEXT, &json::object(message)),
+        Form::WebSocketJsonDeflated => deflated(TEXT, &json::object(message)),
     }
 }
 
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-
-/// One whole frame of a server (RFC 6455, 5.2).
-pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + 10);
-    out.push(0x80 | opcode);
-    match payload.len() {
-        n @ ..=125 => out.push(n as u8),
-        n @ ..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(n as u16).to_be_bytes());
-        }
-        n => {
-            out.push(127);
-            out.extend_from_slice(&(n as u64).to_be_bytes());
-        }
+fn opcode(message: &Message) -> u8 {
+    match std::str::from_utf8(&message.parts.data) {
+        Ok(_) => TEXT,
+        Err(_) => BINARY,
     }
-    out.extend_from_slice(payload);
-    out
+}
+
+/// Compressed, where that is shorter.
+fn deflated(opcode: u8, data: &[u8]) -> Vec<u8> {
+    match deflate(data) {
+        Some(small) => frame(COMPRESSED | opcode, &small),
+        None => frame(opcode, data),
+    }
 }
 
 /// As one chunk (RFC 9112, 7.1). Nothing stays nothing: an empty chunk would be the end.
@@ -193,11 +190,11 @@ mod tests {
     }
 
     #[test]
-    fn frames() {
-        assert_eq!(frame(1, b"Hello"), [0x81, 5, b'H', b'e', b'l', b'l', b'o']);
-        assert_eq!(frame(2, &[0; 126])[..4], [0x82, 126, 0, 126]);
-        assert_eq!(frame(2, &vec![0; 65536])[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    fn websocket_messages() {
         assert_eq!(encode(&message(1, data(b"\xff")), Form::WebSocket), [0x82, 1, 0xff]);
         assert_eq!(encode(&message(1, data(b"a")), Form::WebSocket), [0x81, 1, b'a']);
+        let long = message(1, data(&[b'a'; 1000]));
+        assert_eq!(encode(&long, Form::WebSocketDeflated)[0], 0xc1);
+        assert_eq!(encode(&message(1, data(b"a")), Form::WebSocketDeflated), [0x81, 1, b'a']);
     }
 }

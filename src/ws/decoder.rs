@@ -187,8 +187,12 @@ impl Decoder {
                 let (opcode, mut data) = (std::mem::take(&mut self.opcode), std::mem::take(&mut self.message));
                 if self.compressed {
                     data = inflate(&data, most.min(usize::MAX as u64) as usize).map_err(|fault| match fault {
-                        deflate::Fault::TooBig => Failure { code: code::TOO_BIG, text: "the message is larger than the limit" },
-                        deflate::Fault::Broken => Failure { code: code::NOT_TEXT, text: "the message cannot be inflated" },
+                        deflate::Fault::TooBig => {
+                            Failure { code: code::TOO_BIG, text: "the message is larger than the limit" }
+                        }
+                        deflate::Fault::Broken => {
+                            Failure { code: code::NOT_TEXT, text: "the message cannot be inflated" }
+                        }
                     })?;
                     if opcode == TEXT && std::str::from_utf8(&data).is_err() {
                         return Err(NOT_TEXT);
@@ -234,14 +238,12 @@ fn close(payload: Vec<u8>) -> Result<Item, Failure> {
 fn unmask(data: &mut [u8], mask: [u8; 4], phase: usize) {
     let mut turned = mask;
     turned.rotate_left(phase);
-    let word = u64::from_ne_bytes([
-        turned[0], turned[1], turned[2], turned[3], turned[0], turned[1], turned[2], turned[3],
-    ]);
+    let word =
+        u64::from_ne_bytes([turned[0], turned[1], turned[2], turned[3], turned[0], turned[1], turned[2], turned[3]]);
     let mut words = data.chunks_exact_mut(8);
     for bytes in &mut words {
-        let value = u64::from_ne_bytes([
-            bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
-        ]);
+        let value =
+            u64::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]]);
         bytes.copy_from_slice(&(value ^ word).to_ne_bytes());
     }
     for (byte, key) in words.into_remainder().iter_mut().zip(turned.iter().cycle()) {

@@ -1,7 +1,9 @@
 //! permessage-deflate without windows that outlive a message (RFC 7692, 7.2). Rule: what a message becomes when it is
 //! inflated is bounded before it is made.
 
-use miniz_oxide::deflate::core::{compress, create_comp_flags_from_zip_params, CompressorOxide, TDEFLFlush, TDEFLStatus};
+use miniz_oxide::deflate::core::{
+    compress, create_comp_flags_from_zip_params, CompressorOxide, TDEFLFlush, TDEFLStatus,
+};
 use miniz_oxide::inflate::{decompress_slice_iter_to_slice, TINFLStatus};
 
 /// Messages below this are not worth it.

@@ -353,6 +353,9 @@ impl Host {
             | Submission::Join { id, .. }
             | Submission::Leave { id, .. }
             | Submission::Kick { id }
+            | Submission::Accept { id, .. }
+            | Submission::Frames { id, .. }
+            | Submission::Close { id, .. }
             | Submission::Settled { id } => *id,
             Submission::Deliver(_) => Id::NONE,
         };
