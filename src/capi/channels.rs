@@ -1,6 +1,6 @@
 //! Section 12: channels: publish once, every subscriber gets it in its own transport.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int};
 
 use super::guard::{any_thread, on_loop};
 use super::input;
