@@ -7,17 +7,20 @@ CMAKE   ?= cmake
 T       ?= 60
 CASES   ?= 200000
 SEED    ?= 1
+SEEDS   ?= 2000
 HTTP_AT  ?= 127.0.0.1:8080
 HTTPS_AT ?= 127.0.0.1:8443
 MAKEFLAGS += --no-print-directory
 NEED    := sh cmake/need.sh
 C_TOOLS := rust gcc:cc libc6-dev cmake:cmake
 
-.PHONY: help run test fuzz fuzz-coverage differential conformance bench bench-quick install header check-targets clean
+.PHONY: help run test sim mutants fuzz fuzz-coverage differential conformance bench bench-quick install header check-targets clean
 
 help:
 	@echo 'make run            build, then serve an example on http://$(HTTP_AT) and https://$(HTTPS_AT) (a select() loop, the plainest host)'
 	@echo 'make test           every test: Rust, the C side, the installed package'
+	@echo 'make sim            the whole engine in a simulated world: SEEDS=$(SEEDS), or SEED=n for one, with a trace'
+	@echo 'make mutants        plant bugs in the engine, one at a time, and let the simulation find them; MUTANTS=names, SEEDS'
 	@echo 'make fuzz           fuzz every target, T=$(T) seconds each; TARGET=name one of them; fuzz-coverage: what the corpora reach'
 	@echo 'make differential   the request parser beside h11 and llhttp: CASES=$(CASES) SEED=$(SEED), a minute or two'
 	@echo 'make conformance    outside suites against an example server, with a score: SUITES=names, two minutes'
@@ -42,6 +45,16 @@ run:
 
 test:
 	@sh cmake/test.sh
+
+sim:
+	@$(NEED) rust gcc:cc libc6-dev
+	@ENCKE_SIM_SEEDS='$(SEEDS)' $(if $(filter file,$(origin SEED)),,ENCKE_SIM_SEED='$(SEED)') \
+	  CARGO_PROFILE_TEST_OPT_LEVEL=2 CARGO_TARGET_DIR='$(BUILD)/sim' \
+	  cargo test --lib --locked --no-default-features engine::tests::simulation -- --exact --nocapture
+
+mutants:
+	@$(NEED) rust gcc:cc libc6-dev
+	@sh proof/mutants.sh '$(BUILD)/mutants' $(if $(filter file,$(origin SEEDS)),300,'$(SEEDS)') $(MUTANTS)
 
 fuzz:
 	@sh fuzz/run.sh fuzz '$(T)' $(TARGET)

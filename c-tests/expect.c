@@ -154,6 +154,24 @@ static void by_the_host(void) {
   CHECK_EQ(peer_nth(p, 0)->status, 403);
   CHECK_EQ(continues(p), 0);
   peer_close(p);
+
+  SECTION("EXPECT 1: an answer that is begun refuses the body too, and the body ends without a byte");
+  before = SEEN(h, REQUEST);
+  p = expecting(5000);
+  UNTIL(SEEN(h, REQUEST) == before + 1);
+  encke_id id = request_id(h, before);
+  encke_response r = {.status = 200};
+  CHECK_OK(encke_begin(h->s, id, &r, sizeof r));
+  UNTIL(whole(id));
+  CHECK_EQ(host_last(h, ENCKE_EV_BODY, id)->len, 0);
+  CHECK_OK(encke_write(h->s, id, "no", 2));
+  CHECK_OK(encke_end(h->s, id, NULL, 0));
+  UNTIL(peer_finals(p) == 1);
+  UNTIL(p->eof);
+  CHECK_EQ(peer_nth(p, 0)->status, 200);
+  CHECK_TEXT(peer_nth(p, 0)->body, "no");
+  CHECK_EQ(continues(p), 0);
+  peer_close(p);
   UNTIL(host_all_done(h));
   host_close(h);
   free(data);

@@ -296,8 +296,9 @@ typedef struct encke_message {
                                                   of it, whatever the window. */
 #define ENCKE_OPT_MAX_FIELDS             18  /**< Fields of a request, default 100: 431 beyond. */
 #define ENCKE_OPT_EXPECT                 19  /**< 100-continue: 0 (default): it goes out when the drain that
-                                                  delivered the request ends without a settle; 1: only by
-                                                  encke_inform. Any final answer refuses it. */
+                                                  delivered the request ends without a settle or begin; 1: only by
+                                                  encke_inform. Any final answer refuses it; after an encke_begin
+                                                  the refused body ends with an empty ENCKE_EV_BODY. */
 #define ENCKE_OPT_PIPELINE_SAFE          20  /**< 0 (default): all pipelined requests are handed over beside each
                                                   other, the host minds their order. 1: only GET, HEAD, OPTIONS and
                                                   TRACE are (RFC 9110, 9.2.1; RFC 9112, 9.3.2), others wait for

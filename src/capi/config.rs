@@ -49,8 +49,8 @@ pub const ENCKE_OPT_MAX_HELD: c_int = 16;
 pub const ENCKE_OPT_BODY_WINDOW: c_int = 17;
 /// Fields of a request, default 100: 431 beyond.
 pub const ENCKE_OPT_MAX_FIELDS: c_int = 18;
-/// 100-continue: 0 (default): it goes out when the drain that delivered the request ends without a settle; 1: only by
-/// encke_inform. Any final answer refuses it.
+/// 100-continue: 0 (default): it goes out when the drain that delivered the request ends without a settle or begin; 1: only
+/// by encke_inform. Any final answer refuses it; after an encke_begin the refused body ends with an empty ENCKE_EV_BODY.
 pub const ENCKE_OPT_EXPECT: c_int = 19;
 /// 0 (default): all pipelined requests are handed over beside each other, the host minds their order. 1: only GET, HEAD,
 /// OPTIONS and TRACE are (RFC 9110, 9.2.1; RFC 9112, 9.3.2), others wait for those before them.

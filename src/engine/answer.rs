@@ -284,8 +284,8 @@ impl Engine {
             },
         };
         let until_close = length == Length::None && !tunnel && !no_body;
-        if refuses && !tunnel {
-            self.refuse_rest(connection, id);
+        if refuses && !tunnel && self.refuse_rest(connection, id) {
+            self.push_body(id, b"", false); // BODY events were announced: the host hears that none comes
         }
         let (_, mut persistence) = if tunnel {
             (0, Persistence::Default)

@@ -122,7 +122,9 @@ impl Host {
                     ask.body.clone()
                 };
                 assert!(whole.starts_with(&record.got), "the body of {}/{} arrived changed", record.client, record.n);
-                if !more && !record.tunnel {
+                // An answer that is begun before 100-continue went out refuses the body: it ends without a byte.
+                let refused = ask.expect && record.got.is_empty() && record.has_begun();
+                if !more && !record.tunnel && !refused {
                     assert_eq!(record.got.len(), whole.len(), "the last piece came before the end of the body");
                 }
                 driver.engine.recycle_buffer(data);

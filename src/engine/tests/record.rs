@@ -138,6 +138,10 @@ impl Record {
         }
     }
 
+    pub fn has_begun(&self) -> bool {
+        self.told.iter().any(|(said, _)| matches!(said, Said::Begin { .. }))
+    }
+
     pub fn piece(&mut self, len: usize) -> Vec<u8> {
         self.written += len;
         pattern(self.key + self.written as u64, len)
