@@ -331,9 +331,10 @@ impl Engine {
         if tunnel {
             self.open_tunnel(connection, id);
         }
-        if answer.body.is_empty() {
+        if answer.body.is_empty() || no_body {
             self.after_output(connection);
-        } else {
+        }
+        if !answer.body.is_empty() {
             self.write(id, answer.body);
         }
     }

@@ -128,4 +128,9 @@ impl Events {
     pub fn has_parked(&self) -> bool {
         !self.parked.is_empty()
     }
+
+    #[cfg(test)]
+    pub fn all(&self) -> impl Iterator<Item = &Event> {
+        self.parked.iter().chain(&self.queue)
+    }
 }

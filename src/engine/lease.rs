@@ -377,6 +377,23 @@ impl Leases {
         self.pin(id).is_ok()
     }
 
+    /// As a thread that is in the middle of a call, until [`Leases::let_go`].
+    #[cfg(test)]
+    pub(super) fn hold(&self, id: Id) -> bool {
+        self.pin(id).map(std::mem::forget).is_ok()
+    }
+
+    #[cfg(test)]
+    pub(super) fn let_go(&self, slot: u32) {
+        drop(self.at(slot).map(Pin));
+    }
+
+    /// Bytes accepted and not yet handed to the kernel.
+    #[cfg(test)]
+    pub(super) fn queued(&self, slot: u32) -> u64 {
+        self.at(slot).map_or(0, |lease| lease.queued.load(Acquire) & !WAITING)
+    }
+
     /// Whether this id was settled already; for the heads that outlive their encke.
     pub fn settled(&self, id: Id) -> bool {
         !self.alive(id)

@@ -15,7 +15,7 @@ const LINGER: u64 = 2_000;
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
+pub(super) enum Wait {
     Opening,
     Linger,
     Write,
@@ -62,7 +62,7 @@ impl Engine {
 
     // ---- deadlines -----------------------------------------------------------------------------------------------------
 
-    fn deadline(&self, connection: u32) -> Option<(u64, Wait)> {
+    pub(super) fn deadline(&self, connection: u32) -> Option<(u64, Wait)> {
         let c = self.connections.at(connection)?;
         if c.is(CUT) {
             return None;

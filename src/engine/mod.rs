@@ -20,6 +20,7 @@ pub mod mailbox;
 pub mod output;
 pub mod peer;
 mod pipeline;
+pub mod progress;
 mod receive;
 pub mod settings;
 mod short;

@@ -184,7 +184,13 @@ impl Engine {
                     step
                 }
                 None if rest.is_empty() => return at,
-                None => self.take_request(connection, rest, &mut input.scan, &mut input.body),
+                None => {
+                    let step = self.take_request(connection, rest, &mut input.scan, &mut input.body);
+                    if input.body.is_some() {
+                        input.since = self.now;
+                    }
+                    step
+                }
             };
             match step {
                 Step::Took(0) if input.body.is_none() => return at,
@@ -432,31 +438,28 @@ impl Engine {
         self.end_of_subscribers(connection);
         let Some(c) = self.connections.at_mut(connection) else { return };
         let body = c.input.as_mut().and_then(|input| input.body.take());
-        match body {
-            Some(body) => {
-                let id = body.exchange;
-                match (&body.framing, &body.mode) {
-                    (Coding::Raw, Mode::Stream { .. }) => self.push_body(id, b"", false),
-                    (_, Mode::Drop { .. }) => {}
-                    (_, Mode::Frames(_)) => self.lose_socket(id),
-                    _ => {
-                        let fault = Fault { status: 400, text: "the body ended before its length" };
-                        let mut body = body;
-                        self.fail_body(connection, &mut body, fault, End::Peer);
-                    }
+        if self.settings.wants(event::HALF_CLOSED) {
+            // Whose own body ends here hears it by that.
+            let reads = body.as_ref().map(|body| body.exchange);
+            let mut at = c.first;
+            while let Some(exchange) = self.exchanges.at(at) {
+                let over = exchange.is(exchange::HIDDEN | exchange::SETTLED | exchange::ABORTED);
+                if !over && Some(exchange.id) != reads {
+                    self.events.push(exchange.id, What::HalfClosed);
+                }
+                at = exchange.next;
+            }
+        }
+        if let Some(mut body) = body {
+            match (&body.framing, &body.mode) {
+                (Coding::Raw, Mode::Stream { .. }) => self.push_body(body.exchange, b"", false),
+                (_, Mode::Drop { .. }) => {}
+                (_, Mode::Frames(_)) => self.lose_socket(body.exchange),
+                _ => {
+                    let fault = Fault { status: 400, text: "the body ended before its length" };
+                    self.fail_body(connection, &mut body, fault, End::Peer);
                 }
             }
-            None if self.settings.wants(event::HALF_CLOSED) => {
-                let mut at = c.first;
-                while at != NONE {
-                    let Some(exchange) = self.exchanges.at(at) else { break };
-                    if !exchange.is(exchange::HIDDEN | exchange::SETTLED | exchange::ABORTED) {
-                        self.events.push(exchange.id, What::HalfClosed);
-                    }
-                    at = exchange.next;
-                }
-            }
-            None => {}
         }
         if let Some(c) = self.connections.at_mut(connection) {
             c.flags &= !IN_HEAD;

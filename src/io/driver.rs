@@ -19,6 +19,7 @@ use super::watch::Watches;
 use crate::engine::event::{End, Event};
 use crate::engine::id::{Id, Kind, Tag};
 use crate::engine::mailbox::Mailbox;
+use crate::engine::progress::Progress;
 use crate::engine::settings::Settings;
 use crate::engine::slab::Slab;
 use crate::engine::stats::Stats;
@@ -71,16 +72,12 @@ pub struct Driver {
     /// Listeners that rest, and until when.
     pub(super) resting: usize,
     pub(super) rest_until: Option<u64>,
-    /// The host takes events: its answers are collected.
-    draining: bool,
-    flushed: bool,
+    progress: Progress,
     /// Readiness was collected before the run that it is for.
     polled: bool,
     /// Connections written to since the last run, and drains to come that do not look ahead.
     pub(super) written: u32,
     short_sighted: u32,
-    /// Submissions or deadlines were left over.
-    left_over: bool,
     fd_shown: bool,
     work: bool,
     timer: Option<u64>,
@@ -114,12 +111,10 @@ impl Driver {
             accepting: VecDeque::new(),
             resting: 0,
             rest_until: None,
-            draining: false,
-            flushed: false,
+            progress: Progress::default(),
             polled: false,
             written: 0,
             short_sighted: 0,
-            left_over: false,
             fd_shown: false,
             work: false,
             timer: None,
@@ -253,8 +248,7 @@ impl Driver {
         }
         self.flush();
         self.fan_out(SENDS);
-        self.left_over = more;
-        self.draining = self.engine.has_events();
+        self.progress.ran(&self.engine, more);
         self.settle();
         let more = more
             || self.engine.has_turns()
@@ -269,21 +263,17 @@ impl Driver {
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.engine.next_event() {
-                self.draining = true;
+                self.progress.took();
                 return Some(event);
             }
             self.engine.end_of_drain();
             self.flush();
             self.fan_out(SENDS_AT_ONCE);
-            // What the flush brought is shown once more, then it is for the next drain: otherwise a fast reader could
-            // keep the host in this one for ever.
-            if !self.engine.has_events() || self.flushed {
+            if !self.progress.goes_on(&self.engine) {
                 break;
             }
-            self.flushed = true;
         }
-        self.draining = false;
-        self.flushed = false;
+        self.progress.end_drain();
         self.look_ahead();
         self.settle();
         None
@@ -301,15 +291,14 @@ impl Driver {
         } else if self.poll(0).is_ok() && !self.found.is_empty() {
             // Whatever it was: a wake-up and a deadline are seen by the run alone.
             self.polled = true;
-            self.left_over = true;
+            self.progress.leave_over();
         } else {
             self.short_sighted = SHORT_SIGHT;
         }
     }
 
     fn end_drain(&mut self) {
-        self.draining = false;
-        self.flushed = false;
+        self.progress.end_drain();
         self.engine.end_of_drain();
         self.flush();
     }
@@ -317,7 +306,7 @@ impl Driver {
     /// To be called after the loop thread has said something of a request: outside a drain it is written at once.
     #[inline]
     pub fn after_answer(&mut self) {
-        if !self.draining {
+        if !self.progress.is_draining() {
             self.flush();
             self.fan_out(SENDS_AT_ONCE);
             self.settle();
@@ -330,7 +319,7 @@ impl Driver {
     /// before takes effect before.
     #[inline]
     pub fn before_answer(&mut self) {
-        if !self.draining {
+        if !self.progress.is_draining() {
             self.tick();
         }
         if !self.mailbox.is_empty() {
@@ -356,7 +345,9 @@ impl Driver {
         let timeout = if self.has_work() || self.polled { 0 } else { timeout.max(-1) };
         match self.poll(timeout) {
             Ok(more) => {
-                self.left_over |= more;
+                if more {
+                    self.progress.leave_over();
+                }
                 self.polled = true;
                 Ok(())
             }
@@ -382,7 +373,9 @@ impl Driver {
 
     /// What was published by the loop thread itself, and what was said before.
     pub(super) fn hear_now(&mut self) {
-        self.left_over |= self.hear();
+        if self.hear() {
+            self.progress.leave_over();
+        }
     }
 
     /// What other threads said; true: there is more.
@@ -448,14 +441,7 @@ impl Driver {
     /// Whether run or next would do or show something that no socket tells of.
     #[inline]
     fn has_work(&self) -> bool {
-        self.draining
-            || self.left_over
-            || self.engine.has_events()
-            || self.engine.ready_len() > 0
-            || self.engine.is_dirty()
-            || self.engine.has_turns()
-            || !self.accepting.is_empty()
-            || !self.handshakes.is_empty()
+        self.progress.has_work(&self.engine) || !self.accepting.is_empty() || !self.handshakes.is_empty()
     }
 
     fn settle(&mut self) {

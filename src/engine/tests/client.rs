@@ -2,6 +2,7 @@
 //! the ends of answers by its own reading of RFC 9112, not by the library's.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use super::driver::{Driver, Ended};
 use super::rng::Rng;
@@ -11,7 +12,7 @@ use super::script::{Act, Ask};
 pub struct Client {
     pub index: usize,
     pub pipe: usize,
-    pub asks: Vec<Ask>,
+    pub asks: Rc<Vec<Ask>>,
     acts: VecDeque<Act>,
     pub due: u64,
     pub got: Vec<u8>,
@@ -30,10 +31,23 @@ pub struct Client {
     /// It did not keep to the manners that oblige the server to answer.
     pub rude: bool,
     waits_until: Option<u64>,
+    /// Until then there is nothing to do but to look at news.
+    sleeps_until: u64,
 }
 
+/// It never reads.
+const STALLED: u64 = u64::MAX;
+
 impl Client {
-    pub fn new(rng: &mut Rng, index: usize, pipe: usize, asks: Vec<Ask>, acts: Vec<Act>, due: u64) -> Client {
+    pub fn new(
+        rng: &mut Rng,
+        wild: bool,
+        index: usize,
+        pipe: usize,
+        asks: Rc<Vec<Ask>>,
+        acts: Vec<Act>,
+        due: u64,
+    ) -> Client {
         let last = acts.len() - usize::from(matches!(acts.last(), Some(Act::Leave)));
         let rude = acts[..last].iter().any(|act| matches!(act, Act::Reset | Act::Leave))
             || !matches!(acts[..last].last(), Some(Act::Await(_)));
@@ -50,11 +64,16 @@ impl Client {
             tunnel: false,
             continued: 0,
             pace: if rng.chance(70) { usize::MAX } else { rng.range(1, 3000) as usize },
-            reads_from: if rng.chance(15) { due + rng.below(3000) } else { 0 },
+            reads_from: match rng.below(100) {
+                0 if wild => STALLED,
+                0..=14 => due + rng.below(3000),
+                _ => 0,
+            },
             left: false,
             saw_end: false,
             rude,
             waits_until: None,
+            sleeps_until: 0,
         }
     }
 
@@ -69,16 +88,22 @@ impl Client {
 
     /// Goes on as far as it can now. True: something was done.
     pub fn step(&mut self, driver: &mut Driver, rng: &mut Rng) -> bool {
-        if self.left {
+        if self.left || self.sleeps_until > driver.now && !driver.pipes[self.pipe].news {
             return false;
         }
+        let moved = self.go_on(driver, rng);
+        self.sleeps_until = if moved { 0 } else { self.next_due(driver).unwrap_or(u64::MAX) };
+        moved
+    }
+
+    fn go_on(&mut self, driver: &mut Driver, rng: &mut Rng) -> bool {
         let mut moved = self.read(driver);
         while self.due <= driver.now {
             let Some(act) = self.acts.front() else { break };
             match act {
                 Act::Await(n) if self.answers < *n && !self.last => break,
                 Act::AwaitContinue(n, patience) => {
-                    let until = *self.waits_until.get_or_insert(driver.now + *patience);
+                    let until = *self.waits_until.get_or_insert(driver.now.saturating_add(*patience));
                     if self.continued <= *n && self.answers <= *n && !self.last && driver.now < until {
                         break;
                     }
@@ -131,17 +156,18 @@ impl Client {
         if self.left {
             return None;
         }
-        let reads = (self.reads_from > driver.now).then_some(self.reads_from);
+        let reads = (self.reads_from > driver.now && self.reads_from != STALLED).then_some(self.reads_from);
         let acts = match self.acts.front() {
             Some(Act::Await(_)) | None => None,
-            Some(Act::AwaitContinue(..)) => self.waits_until,
+            Some(Act::AwaitContinue(..)) => self.waits_until.filter(|at| *at != u64::MAX),
             Some(_) => Some(self.due),
         };
         [reads, acts].into_iter().flatten().filter(|at| *at > driver.now).min()
     }
 
     fn read(&mut self, driver: &mut Driver) -> bool {
-        if self.reads_from > driver.now {
+        let stalled = self.reads_from == STALLED && driver.pipes[self.pipe].ended.is_some();
+        if self.reads_from > driver.now && !stalled {
             return false;
         }
         let n = driver.client_reads(self.pipe, self.pace, &mut self.got);
@@ -178,7 +204,8 @@ impl Client {
             return true;
         }
         let ask = self.asks.get(self.answers);
-        let size = if status == 101 {
+        let connected = ask.is_some_and(|ask| ask.connect && ask.bad.is_none()) && (200..300).contains(&status);
+        let size = if status == 101 || connected {
             self.tunnel = true;
             0
         } else if ask.is_some_and(|ask| ask.head && ask.bad.is_none()) || matches!(status, 204 | 304) {
@@ -196,7 +223,7 @@ impl Client {
         if rest.len() < head + size {
             return false;
         }
-        self.last = field("Connection") == Some("close");
+        self.last = field("Connection") == Some("close") || connected;
         self.parsed += head + size;
         self.answers += 1;
         true

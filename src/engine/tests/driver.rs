@@ -1,17 +1,23 @@
 //! Owns the in-memory stand-in for `io::driver`: sockets are pipes, readiness comes by edges, the clock is virtual.
 //! Rule: it calls the engine in the order in which the real driver does, so what holds here holds there.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
 
+use crate::engine::connection::{Connection, CLOSING, IN_HEAD, LINGERS, STOPPED};
 use crate::engine::event::{End, Event};
 use crate::engine::id::{Id, Kind, Tag};
-use crate::engine::mailbox::Submission;
+use crate::engine::mailbox::{Mailbox, Submission};
 use crate::engine::output::Front;
 use crate::engine::peer::Peer;
+use crate::engine::progress::Progress;
 use crate::engine::settings::Settings;
 use crate::engine::{Engine, Verdict};
+
+use super::deadlines::Deadlines;
 
 const SLICES: usize = 32;
 const TIMERS: usize = 256;
@@ -43,59 +49,79 @@ pub struct Pipe {
     connection: Option<u32>,
     full: bool,
     edge: bool,
+    /// Bytes that ever went down.
+    pub sent: u64,
+    /// Something happened that the client may want to look at.
+    pub news: bool,
 }
 
 #[derive(Debug, Default)]
-struct Socket {
-    pipe: usize,
+pub struct Socket {
+    pub pipe: usize,
     readable: bool,
     blocked: bool,
     dead: bool,
     end: bool,
+    /// When it was accepted, when bytes last came, when a head or body began, when bytes last went or there were none,
+    /// when the sending side was closed.
+    pub accepted: u64,
+    pub came: u64,
+    pub began: u64,
+    pub went: u64,
+    pub shut: u64,
 }
 
 #[derive(Debug)]
 pub struct Driver {
     pub engine: Engine,
     pub pipes: Vec<Pipe>,
-    sockets: Vec<Option<Socket>>,
+    pub sockets: Vec<Option<Socket>>,
+    /// Pipes with an edge that was not seen yet.
+    edges: Vec<usize>,
     pub backlog: VecDeque<usize>,
     pub listener: Id,
     pub now: u64,
-    mailbox: VecDeque<Submission>,
+    pub mailbox: Mailbox,
     woken: bool,
-    draining: bool,
-    flushed: bool,
-    left_over: bool,
+    progress: Progress,
+    /// Every so many connections are secure: they carry nothing before they were opened.
+    secure_every: u64,
     timer: Option<u64>,
     expired: u64,
     scratch: Vec<u8>,
     write_turn: u64,
     /// Counts everything that was moved, accepted or closed.
     pub moved: u64,
+    /// Bytes and connections as the kernel would count them.
+    pub taken: u64,
+    pub given: u64,
+    pub accepted: u64,
     file: Vec<u8>,
 }
 
 impl Driver {
-    pub fn new(settings: Settings, scratch: usize, write_turn: u64, now: u64) -> Driver {
+    pub fn new(settings: Settings, scratch: usize, write_turn: u64, secure_every: u64, now: u64) -> Driver {
         let tag = Tag { number: 7, used: 0 };
         Driver {
             engine: Engine::new(settings, tag, now, EPOCH + now / 1000),
             pipes: Vec::new(),
             sockets: Vec::new(),
+            edges: Vec::new(),
             backlog: VecDeque::new(),
             listener: Id::new(7, Kind::Listener, 0, 1),
             now,
-            mailbox: VecDeque::new(),
+            mailbox: Mailbox::default(),
             woken: false,
-            draining: false,
-            flushed: false,
-            left_over: false,
+            progress: Progress::default(),
+            secure_every,
             timer: None,
             expired: 0,
             scratch: vec![0; scratch],
             write_turn,
             moved: 0,
+            taken: 0,
+            given: 0,
+            accepted: 0,
             file: vec![0; 1 << 14],
         }
     }
@@ -109,19 +135,18 @@ impl Driver {
     }
 
     pub fn client_sends(&mut self, pipe: usize, bytes: &[u8]) {
-        let pipe = &mut self.pipes[pipe];
-        if pipe.ended.is_some() {
-            pipe.ended = Some(Ended::Reset); // sent to a closed socket
+        let ends = &mut self.pipes[pipe];
+        if ends.ended.is_some() {
+            ends.ended = Some(Ended::Reset); // sent to a closed socket
         } else if !bytes.is_empty() {
-            pipe.up.extend(bytes);
-            pipe.edge = true;
+            ends.up.extend(bytes);
+            self.edge(pipe);
         }
     }
 
     pub fn client_ends(&mut self, pipe: usize) {
-        let pipe = &mut self.pipes[pipe];
-        pipe.fin = true;
-        pipe.edge = true;
+        self.pipes[pipe].fin = true;
+        self.edge(pipe);
     }
 
     pub fn client_leaves(&mut self, pipe: usize) {
@@ -130,21 +155,32 @@ impl Driver {
     }
 
     pub fn client_resets(&mut self, pipe: usize) {
-        let pipe = &mut self.pipes[pipe];
-        (pipe.fin, pipe.gone, pipe.reset, pipe.edge) = (true, true, true, true);
-        pipe.up.clear();
-        pipe.down.clear();
+        let ends = &mut self.pipes[pipe];
+        (ends.fin, ends.gone, ends.reset) = (true, true, true);
+        ends.up.clear();
+        ends.down.clear();
+        self.edge(pipe);
     }
 
     pub fn client_reads(&mut self, pipe: usize, most: usize, into: &mut Vec<u8>) -> usize {
-        let pipe = &mut self.pipes[pipe];
-        let n = most.min(pipe.down.len());
-        into.extend(pipe.down.drain(..n));
-        if pipe.full && pipe.down.len() * 3 <= pipe.room * 2 {
-            pipe.full = false;
-            pipe.edge = true;
+        let ends = &mut self.pipes[pipe];
+        let n = most.min(ends.down.len());
+        into.extend(ends.down.drain(..n));
+        ends.news = !ends.down.is_empty();
+        if ends.full && ends.down.len() * 3 <= ends.room * 2 {
+            ends.full = false;
+            self.edge(pipe);
         }
         n
+    }
+
+    /// The kernel has something to tell of this pipe.
+    fn edge(&mut self, pipe: usize) {
+        let ends = &mut self.pipes[pipe];
+        if !ends.edge && ends.connection.is_some() {
+            ends.edge = true;
+            self.edges.push(pipe);
+        }
     }
 
     // ---- the truth of the fd ------------------------------------------------------------------------------------------
@@ -154,30 +190,25 @@ impl Driver {
             || self.woken
             || self.timer.is_some_and(|at| at <= self.now)
             || (!self.backlog.is_empty() && self.engine.may_accept())
-            || self.pipes.iter().any(|pipe| pipe.edge && pipe.connection.is_some())
+            || !self.edges.is_empty()
     }
 
     pub fn work(&self) -> bool {
-        self.draining
-            || self.left_over
-            || self.engine.has_events()
-            || self.engine.ready_len() > 0
-            || self.engine.is_dirty()
+        self.progress.has_work(&self.engine)
     }
 
     /// What keeps the fd readable.
     pub fn why(&self) -> String {
         format!(
-            "draining {}, left over {}, events {}, ready {:?}, dirty {}, woken {}, timer {:?}, backlog {}, edges {}",
-            self.draining,
-            self.left_over,
+            "{:?}, events {}, ready {:?}, dirty {}, woken {}, timer {:?}, backlog {}, edges {:?}",
+            self.progress,
             self.engine.has_events(),
             self.engine.ready,
             self.engine.is_dirty(),
             self.woken,
             self.timer,
             self.backlog.len(),
-            self.pipes.iter().filter(|pipe| pipe.edge && pipe.connection.is_some()).count()
+            self.edges
         )
     }
 
@@ -196,9 +227,10 @@ impl Driver {
 
     // ---- the host's side ------------------------------------------------------------------------------------------------
 
-    pub fn submit(&mut self, submission: Submission) {
-        self.mailbox.push_back(submission);
-        self.woken = true;
+    /// Another thread says something. It comes back when the engine is freed.
+    pub fn submit(&mut self, submission: Submission) -> Result<(), Submission> {
+        self.woken |= self.mailbox.push(submission)?;
+        Ok(())
     }
 
     fn tick(&mut self) {
@@ -211,8 +243,9 @@ impl Driver {
         self.end_drain();
         self.poll();
         self.woken = false;
+        self.mailbox.look();
         for _ in 0..hears {
-            let Some(submission) = self.mailbox.pop_front() else { break };
+            let Some(submission) = self.mailbox.pop() else { break };
             self.moved += 1;
             heard(&mut self.engine, submission);
         }
@@ -227,11 +260,12 @@ impl Driver {
         self.accept(left.max(1));
         if !more || self.now > self.expired + EXPIRE_AT_LEAST {
             self.expired = self.now;
+            let before = Deadlines::before(self);
             more |= self.engine.expire(TIMERS);
+            before.check(self, TIMERS);
         }
         self.flush();
-        self.left_over = more;
-        self.draining = self.engine.has_events();
+        self.progress.ran(&self.engine, more);
         self.settle();
         !self.engine.events_full() && (more || self.engine.ready_len() > 0)
     }
@@ -239,25 +273,22 @@ impl Driver {
     pub fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.engine.next_event() {
-                self.draining = true;
+                self.progress.took();
                 return Some(event);
             }
             self.engine.end_of_drain();
             self.flush();
-            if !self.engine.has_events() || self.flushed {
+            if !self.progress.goes_on(&self.engine) {
                 break;
             }
-            self.flushed = true;
         }
-        self.draining = false;
-        self.flushed = false;
+        self.progress.end_drain();
         self.settle();
         None
     }
 
     fn end_drain(&mut self) {
-        self.draining = false;
-        self.flushed = false;
+        self.progress.end_drain();
         self.engine.end_of_drain();
         self.flush();
     }
@@ -265,14 +296,14 @@ impl Driver {
     /// What it returns is to take effect before the loop thread says something.
     #[must_use]
     pub fn before_answer(&mut self) -> Vec<Submission> {
-        if !self.draining {
+        if !self.progress.is_draining() {
             self.tick();
         }
-        self.mailbox.drain(..).collect()
+        (0..self.mailbox.len()).map_while(|_| self.mailbox.pop()).collect()
     }
 
     pub fn after_answer(&mut self) {
-        if !self.draining {
+        if !self.progress.is_draining() {
             self.flush();
             self.settle();
         }
@@ -281,7 +312,7 @@ impl Driver {
     pub fn drain(&mut self, grace: u64) {
         self.tick();
         for pipe in self.backlog.drain(..) {
-            self.pipes[pipe].ended = Some(Ended::Reset);
+            (self.pipes[pipe].ended, self.pipes[pipe].news) = (Some(Ended::Reset), true);
         }
         self.engine.drain(grace);
         self.after_answer();
@@ -292,15 +323,30 @@ impl Driver {
         self.settle();
     }
 
+    /// Ends everything, as the real driver's `shut_down` does.
+    pub fn free(&mut self, heard: &mut dyn FnMut(&mut Engine, Submission)) {
+        self.mailbox.close();
+        self.tick();
+        self.mailbox.look();
+        while let Some(submission) = self.mailbox.pop() {
+            heard(&mut self.engine, submission);
+        }
+        self.after_answer();
+        self.end_drain();
+        self.engine.cut_all(End::Host);
+        self.flush();
+    }
+
     // ---- readiness ------------------------------------------------------------------------------------------------------
 
     fn poll(&mut self) {
         if self.timer.is_some_and(|at| at <= self.now) {
             self.timer = None;
         }
-        for pipe in &mut self.pipes {
-            let Some(connection) = pipe.connection.filter(|_| pipe.edge) else { continue };
+        for pipe in std::mem::take(&mut self.edges) {
+            let pipe = &mut self.pipes[pipe];
             pipe.edge = false;
+            let Some(connection) = pipe.connection else { continue };
             let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { continue };
             let dead = pipe.reset || pipe.fin && pipe.shut;
             socket.readable |= !pipe.up.is_empty() || pipe.fin || dead;
@@ -322,14 +368,23 @@ impl Driver {
             }
             let Some(pipe) = self.backlog.pop_front() else { return };
             self.moved += 1;
-            let Some(connection) = self.engine.accept(self.listener, Peer::unknown(), false) else { return };
+            let secure = self.secure_every > 0 && self.pipes.len() as u64 % self.secure_every == 0;
+            let Some(connection) = self.engine.accept(self.listener, Peer::unknown(), secure) else { return };
             self.pipes[pipe].connection = Some(connection);
-            self.pipes[pipe].edge = true;
+            self.accepted += 1;
+            self.edge(pipe);
             let index = connection as usize;
             if self.sockets.len() <= index {
                 self.sockets.resize_with(index + 1, || None);
             }
-            self.sockets[index] = Some(Socket { pipe, ..Socket::default() });
+            self.sockets[index] = Some(Socket {
+                pipe,
+                accepted: self.now,
+                came: self.now,
+                began: self.now,
+                went: self.now,
+                ..Socket::default()
+            });
         }
     }
 
@@ -359,6 +414,9 @@ impl Driver {
             return self.forget(connection);
         }
         let n = pipe.up.len().min(self.scratch.len());
+        let ends = self.engine.connection(connection).is_some_and(|c| c.is(CLOSING | LINGERS | STOPPED));
+        let memory = self.engine.counters().memory;
+        assert!(ends || memory < self.engine.settings.max_memory, "read with {memory} bytes of buffers");
         if n == 0 && !pipe.fin {
             socket.readable = false;
         } else if n == 0 {
@@ -374,8 +432,15 @@ impl Driver {
                 *to = from;
             }
             self.moved += n as u64;
+            self.taken += n as u64;
+            self.engine.opened(connection); // the first bytes are the handshake's
             socket.readable = n == self.scratch.len() || socket.end;
             let again = socket.readable;
+            socket.came = self.now;
+            let fresh = |c: &Connection| c.buffered() == 0 && !c.is(IN_HEAD) && !c.in_body();
+            if self.engine.connection(connection).is_some_and(fresh) {
+                socket.began = self.now;
+            }
             self.engine.receive(connection, &self.scratch[..n]);
             if again {
                 self.engine.make_ready(connection);
@@ -429,19 +494,30 @@ impl Driver {
                     }
                 }
             };
-            if pipe.gone && n > 0 {
+            pipe.sent += n as u64;
+            pipe.news |= n > 0;
+            if n > 0 || offered == 0 {
+                socket.went = self.now;
+            }
+            let bounced = pipe.gone && n > 0;
+            if bounced {
                 // Nobody is there to read: the peer's kernel answers with a reset.
                 pipe.down.clear();
-                (pipe.reset, pipe.edge) = (true, true);
+                pipe.reset = true;
             }
             if n < offered {
                 pipe.full = true;
             }
             socket.blocked = n < offered;
+            if bounced {
+                let pipe = socket.pipe;
+                self.edge(pipe);
+            }
             if n == 0 && offered > 0 {
                 break;
             }
             self.moved += n as u64;
+            self.given += n as u64;
             if self.engine.sent(connection, n) {
                 break;
             }
@@ -462,7 +538,14 @@ impl Driver {
             Verdict::Stay => {}
             Verdict::Shutdown => {
                 self.moved += 1;
-                (pipe.shut, pipe.edge) = (true, pipe.edge || pipe.fin);
+                (pipe.shut, pipe.news) = (true, true);
+                let (pipe, fin) = (socket.pipe, pipe.fin);
+                if let Some(Some(socket)) = self.sockets.get_mut(connection as usize) {
+                    socket.shut = self.now;
+                }
+                if fin {
+                    self.edge(pipe);
+                }
                 self.engine.make_ready(connection);
             }
             Verdict::Close => self.forget(connection),
@@ -478,11 +561,27 @@ impl Driver {
         self.engine.remove(connection, End::Peer);
         if let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::take) {
             let pipe = &mut self.pipes[socket.pipe];
-            pipe.connection = None;
+            (pipe.connection, pipe.news) = (None, true);
+            if std::mem::take(&mut pipe.edge) {
+                self.edges.retain(|other| *other != socket.pipe);
+            }
             // Closing with unread bytes is a reset, too.
             let unread = !pipe.up.is_empty();
             pipe.ended = pipe.ended.or(Some(if unread { Ended::Reset } else { Ended::Closed }));
         }
+    }
+
+    /// Everything that a run or a drain could have changed, in one number.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        (self.moved, self.mailbox.len(), self.backlog.len()).hash(&mut hash);
+        format!("{:?}", self.engine.counters()).hash(&mut hash);
+        for connection in 0..self.engine.connections.slots() {
+            if let Some(c) = self.engine.connections.at(connection) {
+                (connection, c.flags, c.length, c.open, c.buffered(), c.unsent(), c.pending).hash(&mut hash);
+            }
+        }
+        hash.finish()
     }
 
     pub fn connection_of(&self, pipe: usize) -> Option<u32> {

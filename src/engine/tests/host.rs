@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::engine::answer::{Answer, Body};
@@ -19,15 +20,16 @@ use crate::http1::response::Seen;
 use super::driver::Driver;
 use super::record::{Giving, Loan, Record, Said, Step};
 use super::rng::{pattern, Rng};
-use super::script::{tunnel_bytes, Ask};
+use super::script::{tunnel_bytes, Ask, Framing};
 
 #[derive(Debug)]
 pub struct Host {
     pub records: Vec<Record>,
+    pub asks: HashMap<usize, Rc<Vec<Ask>>>,
     by_id: HashMap<Id, usize>,
     by_ask: HashMap<(usize, usize), usize>,
     last_of: HashMap<usize, usize>,
-    leases: Arc<Leases>,
+    pub leases: Arc<Leases>,
     pub held: u64,
     pub max_held: u64,
     pub drained: bool,
@@ -37,7 +39,11 @@ pub struct Host {
     cookies: u64,
     file: (File, Vec<u8>),
     /// Records that are not over.
-    active: Vec<usize>,
+    pub active: Vec<usize>,
+    /// Heads that the library keeps for the host, by slot.
+    pub heads: HashMap<u32, usize>,
+    /// Calls of threads that are under way, each on a slot.
+    pub calls: Vec<u32>,
     pub trace: bool,
 }
 
@@ -53,6 +59,7 @@ impl Host {
         std::fs::remove_file(&path).expect("removing it");
         Host {
             records: Vec::new(),
+            asks: HashMap::new(),
             by_id: HashMap::new(),
             by_ask: HashMap::new(),
             last_of: HashMap::new(),
@@ -65,6 +72,8 @@ impl Host {
             cookies: 0,
             file: (file, content),
             active: Vec::new(),
+            heads: HashMap::new(),
+            calls: Vec::new(),
             trace,
         }
     }
@@ -75,13 +84,13 @@ impl Host {
 
     // ---- events ----------------------------------------------------------------------------------------------------------
 
-    pub fn event(&mut self, event: Event, driver: &mut Driver, rng: &mut Rng, asks: &dyn Fn(usize) -> Vec<Ask>) {
+    pub fn event(&mut self, event: Event, driver: &mut Driver, rng: &mut Rng) {
         if self.trace {
             println!("{:8} event {:x} {:?}", driver.now, event.id.0, short(&event.what));
         }
         let id = event.id;
         let at = match event.what {
-            What::Request(head) => return self.request(*head, driver, rng, asks),
+            What::Request(head) => return self.request(*head, driver, rng),
             What::Drained => {
                 assert!(!self.drained, "DRAINED twice");
                 assert_eq!(driver.engine.connections(), 0, "DRAINED with open connections");
@@ -98,6 +107,8 @@ impl Host {
         };
         let record = &mut self.records[at];
         assert!(record.done.is_none(), "an event after DONE: {:?}", short(&event.what));
+        let over = matches!(event.what, What::Done { .. } | What::Released { .. });
+        assert!(record.aborted.is_none() || over, "an event after ABORTED: {:?}", short(&event.what));
         assert_eq!(event.user, record.user, "ev.user of {:?}", short(&event.what));
         match event.what {
             What::Body { data, more } => {
@@ -107,7 +118,11 @@ impl Host {
                 record.got.extend_from_slice(&data);
                 record.unacked += data.len() as u64;
                 let settings = &driver.engine.settings;
-                let most = settings.body_window.max(settings.buffer_body as u64 + (64 << 10));
+                let ask = &self.asks[&record.client][record.n];
+                let most = match ask.framing {
+                    Framing::Chunked => settings.body_window.max(settings.buffer_body as u64 + 1),
+                    _ => settings.body_window,
+                };
                 assert!(record.unacked <= most, "{} un-acked bytes, {most} are the most", record.unacked);
                 let delay = if rng.chance(60) || self.hurry { 0 } else { rng.below(300) };
                 record.acks.push((driver.now + delay, data.len() as u64));
@@ -115,7 +130,7 @@ impl Host {
                 if !more && matches!(record.steps.front(), Some(Step::WaitForBody)) {
                     record.due = driver.now;
                 }
-                let ask = &asks(record.client)[record.n];
+                assert!(record.tunnel || record.got.len() as u64 <= settings.max_body, "a body beyond the limit");
                 let whole = if record.tunnel {
                     pattern(tunnel_bytes(record.client), record.got.len())
                 } else {
@@ -132,6 +147,9 @@ impl Host {
             What::Writable => {
                 assert!(!record.settled && record.aborted.is_none(), "WRITABLE of a request that is over");
                 assert!(std::mem::take(&mut record.again), "WRITABLE without AGAIN");
+                let queued = self.leases.queued(id.slot());
+                let low = driver.engine.settings.low_water;
+                assert!(queued == 0 || queued < low, "WRITABLE with {queued} queued, low water is {low}");
                 record.due = driver.now;
             }
             What::HalfClosed => {
@@ -160,30 +178,47 @@ impl Host {
         }
     }
 
-    fn request(&mut self, head: head::Head, driver: &mut Driver, rng: &mut Rng, asks: &dyn Fn(usize) -> Vec<Ask>) {
+    fn request(&mut self, head: head::Head, driver: &mut Driver, rng: &mut Rng) {
         let id = head.id;
-        let path = std::str::from_utf8(head.text(head.path)).expect("our own path");
-        let (client, n) = path[1..].split_once('/').expect("our own path");
-        let (client, n): (usize, usize) = (client.parse().unwrap(), n.parse().unwrap());
-        let ask = asks(client)[n].clone();
+        let target = std::str::from_utf8(head.text(head.target)).expect("our own target");
+        let mut numbers = target.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse().ok());
+        let (client, n): (usize, usize) = numbers.next().zip(numbers.next()).expect("our own target");
+        let ask = self.asks[&client][n].clone();
+        assert!(ask.bad.is_none(), "a bad request was handed over");
         assert!(self.held < self.max_held, "a request beyond MAX_HELD");
         let before = self.last_of.insert(client, n);
         assert!(before.map_or(n == 0, |before| n == before + 1), "{client}/{n} after {before:?}");
         assert!(self.leases.alive(id));
+        let of_client = |record: &&Record| record.client == client && !record.settled && record.aborted.is_none();
+        let open = self.active.iter().map(|at| &self.records[*at]).filter(of_client).count();
+        let most = driver.engine.settings.max_pipeline as usize;
+        assert!(open < most, "{} requests of one connection, {most} are the most", open + 1);
+        let earlier = |record: &&Record| of_client(record) && !record.safe;
+        let unsafe_one = self.active.iter().map(|at| &self.records[*at]).any(|record| earlier(&record));
+        let safe = ask.framing == Framing::None && !ask.connect;
+        let alone = driver.engine.settings.pipeline_safe && (!safe && open > 0 || unsafe_one);
+        assert!(!alone, "an unsafe request beside another");
         let method: &[u8] = match (ask.head, ask.body.is_empty() && ask.framing == super::script::Framing::None) {
             (true, _) => b"HEAD",
+            _ if ask.connect => b"CONNECT",
             (_, true) => b"GET",
             _ => b"POST",
         };
         assert_eq!(head.text(head.method), method);
-        assert_eq!((head.text(head.query), head.version), (&b"q"[..], if ask.http10 { 10 } else { 11 }));
+        let query: &[u8] = if ask.connect { b"" } else { b"q" };
+        assert_eq!((head.text(head.query), head.version), (query, if ask.http10 { 10 } else { 11 }));
         assert_eq!(head.listener, driver.listener);
         let follows = head.flags & head::BODY_FOLLOWS != 0;
         if !follows {
             assert_eq!(head.body(), ask.body, "the body of {client}/{n}");
-            assert!(ask.body.len() <= driver.engine.settings.buffer_body);
+            assert!(ask.body.len() <= driver.engine.settings.buffer_body && !ask.broken);
+            assert!(ask.body.len() as u64 <= driver.engine.settings.max_body, "a body beyond the limit");
         }
-        assert_eq!(head.flags & head::UPGRADE != 0, ask.upgrade);
+        assert_eq!(head.flags & head::UPGRADE != 0, ask.upgrade || ask.connect);
+        let fields = head.fields.len();
+        assert_eq!(fields, ask.head_bytes(client, n).iter().filter(|byte| **byte == b'\n').count() - 2);
+        assert!(!self.calls.contains(&id.slot()), "a slot was used again under a call");
+        assert!(self.heads.insert(id.slot(), self.records.len()).is_none(), "a head in the place of another");
         self.held += 1;
         let threaded = rng.chance(40);
         let mut record = Record {
@@ -192,6 +227,8 @@ impl Host {
             n,
             steps: VecDeque::new(),
             due: driver.now,
+            safe,
+            expects: head.flags & head::EXPECT != 0,
             threaded,
             status: rng.pick(&[200, 200, 200, 404, 299, 204, 304]),
             close: rng.chance(4),
@@ -201,7 +238,8 @@ impl Host {
             told: Vec::new(),
             key: (client * 100 + n) as u64 + 77,
             written: 0,
-            upgrade: ask.upgrade,
+            upgrade: ask.upgrade || ask.connect,
+            connect: ask.connect,
             tunnel: false,
             body_follows: follows,
             got: Vec::new(),
@@ -211,6 +249,7 @@ impl Host {
             acks: Vec::new(),
             again: false,
             settled: false,
+            settle_heard: false,
             aborted: None,
             done: None,
             loan: None,
@@ -220,14 +259,14 @@ impl Host {
             record.user = id.0 ^ 5;
             self.leases.set_user(id, record.user).expect("a fresh id");
         }
-        record.plan(rng);
+        record.plan(rng, driver.engine.settings.manual_continue);
         record.due = match rng.below(20) {
             _ if self.hurry => driver.now,
             0..=8 => driver.now,
             9 => FOREVER,
             _ => driver.now + rng.below(1500),
         };
-        self.by_id.insert(id, self.records.len());
+        assert!(self.by_id.insert(id, self.records.len()).is_none(), "an id was given out twice");
         let twice = self.by_ask.insert((client, n), self.records.len());
         assert_eq!(twice, None, "{client}/{n} was handed over twice");
         self.active.push(self.records.len());
@@ -256,8 +295,9 @@ impl Host {
         }
     }
 
-    pub fn unsettled(&self) -> usize {
-        self.active.iter().filter(|at| !self.records[**at].settled).count()
+    /// A request that is still to be settled.
+    pub fn held_back(&self) -> Option<&Record> {
+        self.active.iter().map(|at| &self.records[*at]).find(|record| !record.settled)
     }
 
     /// Does what is due. True: something was done.
@@ -293,7 +333,7 @@ impl Host {
         while record.outbox.front().is_some_and(|entry| entry.0 <= driver.now) && (moved || rng.chance(80)) {
             let Some((_, submission, said)) = record.outbox.pop_front() else { break };
             record.in_mailbox.push_back(said);
-            driver.submit(submission);
+            driver.submit(submission).expect("the engine lives");
             moved = true;
         }
         moved || record.outbox.front().is_some_and(|entry| entry.0 <= driver.now)
@@ -367,6 +407,8 @@ impl Host {
         );
         self.held -= u64::from(settles);
         let record = &mut self.records[self.by_id[&id]];
+        assert!(!(settles && record.settle_heard), "two settles");
+        record.settle_heard |= settles;
         if let Some(said) = record.in_mailbox.pop_front().expect("it was said") {
             if self.trace {
                 println!(
@@ -417,7 +459,7 @@ impl Host {
                 }
             }
             Step::Begin { length, first } => {
-                let status = if record.tunnel { 101 } else { record.status };
+                let status = if record.tunnel && !record.connect { 101 } else { record.status };
                 let pin = match self.leases.begin(id, length, first as u64, status == 101) {
                     Ok(pin) => pin,
                     Err(error) => {
@@ -446,17 +488,23 @@ impl Host {
                 let submission = Submission::Begin { id, answer: Box::new(answer) };
                 self.say(at, driver, rng, submission, Some(said));
             }
-            Step::Ask => match self.leases.reserve(id, 0) {
-                Ok(_) => {}
-                Err(Error::Again) => record.again = true,
+            Step::Ask => match self.leases.reserve(id, 0).map(drop) {
+                Ok(()) => assert!(self.leases.queued(id.slot()) < driver.engine.settings.high_water),
+                Err(Error::Again) => {
+                    assert!(self.leases.queued(id.slot()) >= driver.engine.settings.high_water, "AGAIN too early");
+                    record.again = true;
+                }
                 Err(error) => assert!(error == Error::Gone && may_be_gone, "asking: {error:?}"),
             },
             Step::Write(n) => match self.leases.reserve(id, n as u64).map(drop) {
                 Ok(()) => {
+                    let before = self.leases.queued(id.slot()) - n as u64;
+                    assert!(before < driver.engine.settings.high_water, "taken beyond high water");
                     let data = record.piece(n);
                     self.say(at, driver, rng, Submission::Write { id, data: data.clone() }, Some(Said::Write(data)));
                 }
                 Err(Error::Again) => {
+                    assert!(self.leases.queued(id.slot()) >= driver.engine.settings.high_water, "AGAIN too early");
                     record.again = true;
                     record.steps.push_front(step);
                 }
@@ -534,6 +582,7 @@ impl Host {
             let said = Said::Whole { status, close, length, lines: lines.clone(), body: bytes.clone() };
             record.told.push((said, driver.engine.date));
             self.held -= 1;
+            self.records[at].settle_heard = true;
             let (lines, body) = (Cow::Borrowed(lines.as_bytes()), Body::Copy(&bytes));
             driver.engine.respond(id, Answer { status, close, length, lines, seen, content_type, body });
             driver.after_answer();

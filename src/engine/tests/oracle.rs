@@ -43,21 +43,25 @@ fn expected(record: &Record, ask: &Ask, after: After) -> (Vec<u8>, bool) {
             Said::Inform { .. } => {}
             Said::Whole { status, length, lines, body, .. } => {
                 let len = length.filter(|_| ask.head).unwrap_or(body.len() as u64);
+                let tunnel = ask.connect && (200..300).contains(status);
                 let framing = match (status, length) {
+                    _ if tunnel => String::new(),
                     (204, _) | (304, None) => String::new(),
                     (304, Some(length)) => format!("Content-Length: {length}\r\n"),
                     _ => format!("Content-Length: {len}\r\n"),
                 };
                 out.extend(head(*status, Some(date), lines, &framing, persistence));
-                if !ask.head && !matches!(status, 204 | 304) {
+                if !ask.head && !tunnel && !matches!(status, 204 | 304) {
                     out.extend_from_slice(body);
                 }
                 whole = true;
             }
             Said::Begin { status, length, lines, first, .. } => {
                 begun = true;
+                let tunnel = ask.connect && (200..300).contains(status);
                 bodiless = ask.head || matches!(status, 204 | 304);
                 let framing = match (status, length) {
+                    _ if tunnel => String::new(),
                     (101 | 204, _) => String::new(),
                     (_, Some(length)) => format!("Content-Length: {length}\r\n"),
                     _ if ask.http10 => String::new(),
@@ -65,7 +69,11 @@ fn expected(record: &Record, ask: &Ask, after: After) -> (Vec<u8>, bool) {
                 };
                 chunked = framing.starts_with('T') && !bodiless;
                 left = *length;
-                let persistence = if *status == 101 { "Connection: upgrade\r\n" } else { persistence };
+                let persistence = match status {
+                    101 => "Connection: upgrade\r\n",
+                    _ if tunnel => "",
+                    _ => persistence,
+                };
                 out.extend(head(*status, Some(date), lines, &framing, persistence));
                 piece(&mut out, first, chunked, bodiless, &mut left);
             }
@@ -156,7 +164,7 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
         // The host never gives these.
         let by_library = FAULTS.iter().any(|status| rest.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
         if by_library {
-            fault(rest, ask, record).unwrap_or_else(|why| fail(at, n, &why));
+            fault(rest, ask, record, calm).unwrap_or_else(|why| fail(at, n, &why));
             (at, closed, n) = (got.len(), true, n + 1);
             break;
         }
@@ -270,7 +278,7 @@ fn informational(rest: &[u8], ask: &Ask, record: Option<&Record>) -> Option<usiz
 }
 
 /// An answer of the library's own: well-formed, the last, and due to something.
-fn fault(rest: &[u8], ask: &Ask, record: Option<&Record>) -> Result<(), String> {
+fn fault(rest: &[u8], ask: &Ask, record: Option<&Record>, calm: bool) -> Result<(), String> {
     let text = std::str::from_utf8(rest).map_err(|_| "a fault that is no text")?;
     let status: u16 = text[9..12].parse().map_err(|_| "a fault without a status")?;
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return Ok(()) };
@@ -290,7 +298,7 @@ fn fault(rest: &[u8], ask: &Ask, record: Option<&Record>) -> Result<(), String> 
     }
     match (ask.bad, status) {
         (Some(bad), status) if bad == status => Ok(()),
-        (_, 408 | 503) => Ok(()),
+        (_, 408 | 503) if !calm => Ok(()),
         (_, 400 | 413) if record.is_none_or(|record| record.aborted.is_some()) => Ok(()),
         // It crossed with what a thread had said.
         (_, 400 | 413) if record.is_some_and(|r| r.threaded && r.done.is_none_or(|done| done.0 != End::Ok)) => Ok(()),

@@ -55,6 +55,9 @@ pub struct Record {
     pub n: usize,
     pub steps: VecDeque<Step>,
     pub due: u64,
+    pub safe: bool,
+    /// The client waits for 100-continue.
+    pub expects: bool,
     pub threaded: bool,
     pub status: u16,
     pub close: bool,
@@ -66,6 +69,7 @@ pub struct Record {
     pub key: u64,
     pub written: usize,
     pub upgrade: bool,
+    pub connect: bool,
     pub tunnel: bool,
     pub body_follows: bool,
     pub got: Vec<u8>,
@@ -75,6 +79,7 @@ pub struct Record {
     pub acks: Vec<(u64, u64)>,
     pub again: bool,
     pub settled: bool,
+    pub settle_heard: bool,
     pub aborted: Option<End>,
     pub done: Option<(End, u64)>,
     pub loan: Option<(u64, Arc<Vec<u8>>)>,
@@ -92,7 +97,10 @@ impl Lent for Loan {
 
 impl Record {
     /// How it will be answered.
-    pub fn plan(&mut self, rng: &mut Rng) {
+    pub fn plan(&mut self, rng: &mut Rng, manual_continue: bool) {
+        if self.expects && manual_continue && rng.chance(80) {
+            self.steps.push_back(Step::Inform(100));
+        }
         if self.body_follows && rng.chance(60) {
             self.steps.push_back(Step::WaitForBody);
         }
@@ -106,6 +114,9 @@ impl Record {
         }
         if self.upgrade && rng.chance(60) {
             self.tunnel = true;
+            if self.connect {
+                self.status = 200;
+            }
             self.close = false;
             self.steps.push_back(Step::Begin { length: None, first: 0 });
             for _ in 0..rng.below(4) {
@@ -117,7 +128,9 @@ impl Record {
         match rng.below(20) {
             0 => self.steps.push_back(Step::Abort),
             1..=6 => {
-                if self.status == 304 {
+                if self.connect {
+                    self.status = 404; // with 2xx it were a tunnel
+                } else if self.status == 304 {
                     self.status = 200;
                 }
                 let pieces: Vec<usize> = (0..rng.below(5)).map(|_| rng.size().max(1)).collect();
@@ -145,5 +158,20 @@ impl Record {
     pub fn piece(&mut self, len: usize) -> Vec<u8> {
         self.written += len;
         pattern(self.key + self.written as u64, len)
+    }
+
+    /// Bytes of body in what was said and not heard yet.
+    pub fn unheard(&self) -> impl Iterator<Item = u64> + '_ {
+        let said = self.outbox.iter().filter_map(|entry| entry.2.as_ref());
+        said.chain(self.in_mailbox.iter().flatten()).map(|said| match said {
+            Said::Write(data) => data.len() as u64,
+            Said::Begin { first, .. } => first.len() as u64,
+            _ => 0,
+        })
+    }
+
+    /// Its settle was heard.
+    pub fn in_effect_settled(&self) -> bool {
+        self.settle_heard
     }
 }

@@ -1,5 +1,7 @@
 //! Owns what a virtual client is going to say: requests as bytes, and what is to be expected of each.
 
+use crate::engine::settings::Settings;
+
 use super::rng::{pattern, Rng};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,11 @@ pub struct Ask {
     pub body: Vec<u8>,
     pub expect: bool,
     pub upgrade: bool,
+    pub connect: bool,
+    /// Lines of the head that say nothing.
+    pub padding: String,
+    /// The chunks of its body are broken.
+    pub broken: bool,
     /// What a malformed one is answered with.
     pub bad: Option<u16>,
 }
@@ -64,23 +71,40 @@ impl Ask {
             expect: !http10 && !body.is_empty() && rng.chance(25),
             body,
             upgrade,
+            connect: false,
+            padding: String::new(),
+            broken: false,
             bad: None,
         }
     }
 
+    fn bad(rng: &mut Rng) -> Ask {
+        let bad = Some(rng.pick(&[400, 501, 505]));
+        let ask = Ask::random(rng, true, 0);
+        Ask { bad, framing: Framing::None, body: Vec::new(), expect: false, upgrade: false, ..ask }
+    }
+
     pub fn head_bytes(&self, client: usize, n: usize) -> Vec<u8> {
         match self.bad {
-            Some(400) => return b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc".to_vec(),
+            Some(400) if self.padding.is_empty() => {
+                return b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc".to_vec()
+            }
             Some(505) => return b"GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_vec(),
-            Some(_) => return b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".to_vec(),
-            None => {}
+            Some(501) if !self.connect => {
+                return b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".to_vec()
+            }
+            _ => {}
         }
         let method = match (self.head, self.framing) {
             (true, _) => "HEAD",
             (_, Framing::None) => "GET",
             _ => "POST",
         };
-        let mut text = format!("{method} /{client}/{n}?q HTTP/1.{}\r\n", if self.http10 { 0 } else { 1 });
+        let mut text = if self.connect {
+            format!("CONNECT {client}-{n}:1 HTTP/1.1\r\n")
+        } else {
+            format!("{method} /{client}/{n}?q HTTP/1.{}\r\n", if self.http10 { 0 } else { 1 })
+        };
         if !self.http10 {
             text.push_str("Host: example.com\r\n");
         }
@@ -98,6 +122,7 @@ impl Ask {
             (_, false, false) => text.push_str("Connection: close\r\n"),
             _ => {}
         }
+        text.push_str(&self.padding);
         text.push_str("\r\n");
         text.into_bytes()
     }
@@ -109,6 +134,10 @@ impl Ask {
         let mut out = Vec::new();
         let mut rest = &self.body[..];
         while !rest.is_empty() {
+            if self.broken && (rest.len() < 10 || rng.chance(20)) {
+                out.extend_from_slice(b"5x\r\n");
+                return out;
+            }
             let n = rng.range(1, rest.len() as u64) as usize;
             out.extend_from_slice(format!("{n:x}{}\r\n", if rng.chance(10) { ";x=y" } else { "" }).as_bytes());
             out.extend_from_slice(&rest[..n]);
@@ -121,16 +150,39 @@ impl Ask {
 }
 
 /// What one client asks, and how it goes about it.
-pub fn script(rng: &mut Rng, client: usize, wild: bool) -> (Vec<Ask>, Vec<Act>) {
-    let count = rng.range(1, 8) as usize;
+pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &Settings) -> (Vec<Ask>, Vec<Act>) {
+    let count = if crowd { rng.range(1, 3) } else { rng.range(1, 8) } as usize;
     let mut asks: Vec<Ask> = (0..count).map(|n| Ask::random(rng, n + 1 == count, (client * 100 + n) as u64)).collect();
     for ask in &mut asks[..count - 1] {
         ask.keep_alive = true;
     }
-    if rng.chance(15) {
-        let bad = Some(rng.pick(&[400, 501, 505]));
-        let framing = Framing::None;
-        asks.push(Ask { bad, framing, body: Vec::new(), ..Ask::random(rng, true, 0) });
+    match rng.below(20) {
+        0..=2 => asks.push(Ask::bad(rng)),
+        3 => {
+            let last = asks.len() - 1;
+            let ask = &mut asks[last];
+            ask.broken = ask.framing == Framing::Chunked && !ask.body.is_empty();
+        }
+        4 => {
+            let ask = Ask { framing: Framing::None, body: Vec::new(), ..Ask::random(rng, false, 0) };
+            let (head, upgrade, expect, http10) = (false, false, false, false);
+            let bad = (!settings.connect).then_some(501);
+            asks.push(Ask { connect: true, keep_alive: true, head, upgrade, expect, http10, bad, ..ask });
+        }
+        _ => {}
+    }
+    // Heads that are just within the limits, and just beyond.
+    for n in 0..asks.len() {
+        let last = n + 1 == asks.len();
+        if asks[n].bad.is_none() && rng.chance(8) {
+            let beyond = last && rng.chance(40);
+            if beyond {
+                let ask = &mut asks[n];
+                (ask.bad, ask.framing, ask.body, ask.expect) = (Some(431), Framing::None, Vec::new(), false);
+                (ask.broken, ask.upgrade, ask.connect) = (false, false, false);
+            }
+            pad(rng, &mut asks[n], client, n, settings, beyond);
+        }
     }
     let mut acts = Vec::new();
     let mut gathered = Vec::new();
@@ -141,13 +193,18 @@ pub fn script(rng: &mut Rng, client: usize, wild: bool) -> (Vec<Ask>, Vec<Act>) 
         if ask.expect && ask.bad.is_none() {
             send(rng, &mut acts, std::mem::take(&mut gathered), slow);
             if rng.chance(80) {
-                acts.push(Act::AwaitContinue(n, rng.range(10, 3000)));
+                // Who is told that the body is wanted is told in any case.
+                let sure = !wild && !settings.manual_continue;
+                acts.push(Act::AwaitContinue(n, if sure { u64::MAX } else { rng.range(10, 3000) }));
             }
         }
         if ask.bad.is_none() {
             gathered.extend_from_slice(&ask.body_bytes(rng));
         }
-        if ask.upgrade && ask.bad.is_none() {
+        if ask.bad.is_some() && rng.chance(50) {
+            gathered.extend_from_slice(b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        if (ask.upgrade || ask.connect) && ask.bad.is_none() {
             send(rng, &mut acts, std::mem::take(&mut gathered), slow);
             let len = rng.size();
             acts.push(Act::Await(n + 1));
@@ -183,6 +240,21 @@ pub fn script(rng: &mut Rng, client: usize, wild: bool) -> (Vec<Ask>, Vec<Act>) 
         acts.push(Act::Leave);
     }
     (asks, acts)
+}
+
+/// Lines that bring a head to its limit in size or in fields, or one beyond.
+fn pad(rng: &mut Rng, ask: &mut Ask, client: usize, n: usize, settings: &Settings, beyond: bool) {
+    let head = ask.head_bytes(client, n);
+    let over = usize::from(beyond);
+    if rng.chance(50) {
+        let lines = head.iter().filter(|byte| **byte == b'\n').count() - 2;
+        ask.padding = "A:\r\n".repeat(settings.max_fields + over - lines);
+        if head.len() + ask.padding.len() <= settings.max_head {
+            return;
+        }
+    }
+    let room = settings.max_head + over - head.len() - "X: \r\n".len();
+    ask.padding = format!("X: {}\r\n", "x".repeat(room));
 }
 
 fn send(rng: &mut Rng, acts: &mut Vec<Act>, bytes: Vec<u8>, slow: bool) {

@@ -1,0 +1,104 @@
+//! Owns the judgement of the engine's accounts: what the counters say is what lies in its memory, counted anew, after
+//! every step. Rule: only a connection that is about to be written to may be behind, and only by its own share.
+
+use crate::engine::connection::{DIRTY, NONE};
+use crate::engine::event::What;
+use crate::engine::exchange::{ABORTED, BEGUN, BODILESS, DELIVERED, EXPECT, HIDDEN, SETTLED};
+use crate::engine::Engine;
+
+use super::driver::Driver;
+
+pub fn check(driver: &Driver) {
+    let engine = &driver.engine;
+    let counters = engine.counters();
+    let (mut memory, mut queued, mut held, mut undelivered) = (0, 0, 0, 0);
+    for connection in 0..engine.connections.slots() {
+        let Some(c) = engine.connections.at(connection) else { continue };
+        memory += c.charge as u64;
+        queued += c.queued;
+        if !c.is(DIRTY) {
+            assert_eq!(
+                (c.charge as usize, c.queued),
+                (c.memory(), c.unsent()),
+                "the account of connection {connection}"
+            );
+        }
+        pipeline(engine, connection);
+    }
+    for slot in 0..engine.exchanges.slots() {
+        let Some(exchange) = engine.exchanges.at(slot) else { continue };
+        memory += exchange.charge as u64;
+        let pending = exchange.pending.as_ref().map_or(0, |pending| pending.memory());
+        assert_eq!(exchange.charge as usize, pending, "the account of exchange {slot}");
+        if exchange.is(DELIVERED) && !exchange.is(SETTLED) {
+            memory += exchange.head_size as u64;
+            held += 1;
+        }
+        assert!(exchange.unsent <= exchange.given);
+    }
+    let (mut pieces, mut parked) = (0, false);
+    for event in engine.events.all() {
+        match &event.what {
+            What::Request(head) => {
+                memory += head.bytes.len() as u64;
+                undelivered += 1;
+                pieces += 1;
+            }
+            What::Body { data, .. } => {
+                memory += data.len() as u64;
+                pieces += 1;
+            }
+            _ => {}
+        }
+        parked |= engine.events.has_parked();
+    }
+    assert_eq!(counters.memory, memory, "memory");
+    assert_eq!(counters.queued_bytes, queued, "queued bytes");
+    assert_eq!(counters.held, held, "held");
+    assert_eq!(engine.undelivered, undelivered, "undelivered");
+    assert!(parked || pieces <= crate::engine::event::MAX_QUEUED + 1, "{pieces} requests and pieces are queued");
+}
+
+/// A pipeline is a list of its own exchanges, and its sums are theirs.
+fn pipeline(engine: &Engine, connection: u32) {
+    let Some(c) = engine.connections.at(connection) else { return };
+    let (mut length, mut open, mut pending, mut last) = (0, 0, 0, NONE);
+    let mut at = c.first;
+    while at != NONE {
+        let exchange = engine.exchanges.at(at).expect("what is in a pipeline exists");
+        assert_eq!(exchange.connection, connection, "an exchange in a foreign pipeline");
+        length += 1;
+        open += u32::from(!exchange.is(HIDDEN | SETTLED | ABORTED));
+        pending += exchange.pending.as_ref().map_or(0, |pending| pending.len());
+        (last, at) = (at, exchange.next);
+    }
+    assert_eq!((c.length, c.open, c.pending, c.last), (length, open, pending, last), "pipeline of {connection}");
+    assert!(c.length <= engine.settings.max_pipeline + 1, "{length} requests in a pipeline");
+}
+
+/// While the fd is quiet: nobody waits for a word of the library's.
+pub fn check_quiet(driver: &Driver) {
+    let engine = &driver.engine;
+    for slot in 0..engine.exchanges.slots() {
+        let Some(exchange) = engine.exchanges.at(slot) else { continue };
+        let lies = exchange.is(EXPECT) && exchange.is(DELIVERED) && !exchange.is(BEGUN | SETTLED | ABORTED | BODILESS);
+        let silent = lies && !engine.settings.manual_continue && !engine.leases.is_settled(slot);
+        assert!(!silent, "a client waits for 100-continue, and nobody will send it");
+    }
+    if engine.counters.memory < engine.settings.max_memory {
+        assert!(
+            engine.starved.iter().all(|at| !waits(engine, *at, crate::engine::connection::STARVED)),
+            "starved for no reason"
+        );
+    }
+    if engine.counters.held + engine.undelivered < engine.settings.max_held {
+        assert!(
+            engine.paused.iter().all(|at| !waits(engine, *at, crate::engine::connection::PAUSED)),
+            "paused for no reason"
+        );
+    }
+}
+
+fn waits(engine: &Engine, connection: u32, flag: u32) -> bool {
+    engine.connections.at(connection).is_some_and(|c| c.is(flag))
+}

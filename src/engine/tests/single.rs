@@ -1,0 +1,110 @@
+//! Owns small tests of single behaviours, most of them found by the simulation first.
+
+use std::borrow::Cow;
+use std::io::IoSlice;
+
+use crate::engine::answer::{Answer, Body};
+use crate::engine::event::{self, What};
+use crate::engine::id::{Id, Tag};
+use crate::engine::output::Front;
+use crate::engine::peer::Peer;
+use crate::engine::settings::Settings;
+use crate::engine::Engine;
+use crate::http1::response::Seen;
+
+struct One {
+    engine: Engine,
+    connection: u32,
+}
+
+impl One {
+    fn new(settings: Settings) -> One {
+        let mut engine = Engine::new(settings, Tag { number: 1, used: 0 }, 0, 1_000_000_000);
+        let connection = engine.accept(Id::NONE, Peer::unknown(), false).unwrap();
+        One { engine, connection }
+    }
+
+    /// The next event, without the head.
+    fn event(&mut self) -> Option<(Id, String)> {
+        let event = self.engine.next_event()?;
+        let text = match event.what {
+            What::Request(_) => "Request".to_owned(),
+            other => format!("{other:?}"),
+        };
+        Some((event.id, text))
+    }
+
+    fn request(&mut self) -> Id {
+        let (id, text) = self.event().expect("a request");
+        assert_eq!(text, "Request");
+        id
+    }
+
+    fn begin(&mut self, id: Id, first: &'static [u8]) {
+        let leases = self.engine.leases().clone();
+        let pin = leases.begin(id, None, first.len() as u64, false).expect("a fresh request");
+        let (lines, seen) = (Cow::Borrowed(&b""[..]), Seen::default());
+        let body = Body::Copy(first);
+        self.engine
+            .begin(id, Answer { status: 200, close: false, length: None, lines, seen, content_type: None, body });
+        leases.begun(&pin);
+    }
+
+    /// What the driver would write now.
+    fn written(&mut self) -> String {
+        let mut all = Vec::new();
+        while let Some(connection) = self.engine.next_dirty() {
+            let mut slices = [IoSlice::new(&[]); 4];
+            while let Front::Bytes(n, _) = self.engine.front(connection, &mut slices) {
+                let bytes: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect();
+                all.extend_from_slice(&bytes);
+                self.engine.sent(connection, bytes.len());
+                slices = [IoSlice::new(&[]); 4];
+            }
+            self.engine.verdict(connection);
+        }
+        String::from_utf8(all).expect("text")
+    }
+}
+
+#[test]
+fn the_head_of_an_answer_to_head_goes_out_with_its_first_piece() {
+    let mut one = One::new(Settings::default());
+    one.engine.receive(one.connection, b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let id = one.request();
+    one.begin(id, b"a piece that is not sent");
+    assert!(one.engine.is_dirty(), "there is a head to be sent");
+    assert!(one.written().starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn held_requests_hear_of_a_half_close_although_the_last_body_was_cut() {
+    let mut one = One::new(Settings { events: 1 << event::HALF_CLOSED, buffer_body: 0, ..Settings::default() });
+    one.engine.receive(
+        one.connection,
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhal",
+    );
+    let (first, second) = (one.request(), one.request());
+    assert_eq!(one.event().map(|event| event.0), Some(second), "a piece of its body");
+    one.engine.end_of_input(one.connection);
+    let mut events: Vec<_> = std::iter::from_fn(|| one.event()).collect();
+    events.sort_by_key(|event| event.0 .0);
+    assert_eq!(events, [(first, "HalfClosed".to_owned()), (second, "Aborted(Peer)".to_owned())]);
+}
+
+#[test]
+fn the_time_of_a_body_begins_with_it_although_its_request_had_to_wait() {
+    let mut one = One::new(Settings { max_held: 0, body_timeout: 1000, ..Settings::default() });
+    one.engine.set_now(5_000, 1_000_000_005);
+    one.engine.receive(one.connection, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+    one.engine.set_now(9_000, 1_000_000_009);
+    one.engine.set_max_held(1);
+    assert_eq!(one.engine.next_ready(), Some(one.connection));
+    one.engine.resume(one.connection);
+    one.engine.set_now(9_900, 1_000_000_010);
+    one.engine.expire(256);
+    assert_eq!(one.written(), "", "its peer has had 900 of 1,000 milliseconds");
+    one.engine.set_now(10_100, 1_000_000_010);
+    one.engine.expire(256);
+    assert!(one.written().starts_with("HTTP/1.1 408 "));
+}
