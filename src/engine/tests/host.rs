@@ -213,6 +213,10 @@ impl Host {
             assert_eq!(head.body(), ask.body, "the body of {client}/{n}");
             assert!(ask.body.len() <= driver.engine.settings.buffer_body && !ask.broken);
             assert!(ask.body.len() as u64 <= driver.engine.settings.max_body, "a body beyond the limit");
+        } else {
+            let settings = &driver.engine.settings;
+            let larger = ask.body.len() > settings.buffer_body;
+            assert!(larger || ask.expect && settings.manual_continue, "a body in pieces that would come whole");
         }
         assert_eq!(head.flags & head::UPGRADE != 0, ask.upgrade || ask.connect);
         let fields = head.fields.len();

@@ -156,6 +156,12 @@ pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &
     for ask in &mut asks[..count - 1] {
         ask.keep_alive = true;
     }
+    // Bodies that just come whole, and just not.
+    for (n, ask) in asks.iter_mut().enumerate() {
+        if !ask.body.is_empty() && settings.buffer_body > 1 && rng.chance(12) {
+            ask.body = pattern((client * 100 + n) as u64, settings.buffer_body - 1 + rng.below(3) as usize);
+        }
+    }
     match rng.below(20) {
         0..=2 => asks.push(Ask::bad(rng)),
         3 => {
