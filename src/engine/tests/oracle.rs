@@ -143,6 +143,7 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
             format!("{:?}", host.record(client.index, n).map(|record| (&record.told, record.aborted, record.done)))
         )
     };
+    let sent_from = |at: usize| driver.pipes[client.pipe].sent as usize - at;
     let mut at = 0;
     let mut n = 0;
     let mut closed = false;
@@ -193,6 +194,10 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
             if rest.len() > want.len() {
                 fail(at + want.len(), n, "more than the host gave");
             }
+            let given_up = want.starts_with(b"HTTP/1.1 500");
+            if let Err(why) = done_counts(record, ask, &want, given_up, sent_from(at)) {
+                fail(at, n, &why);
+            }
             cut = true;
             break;
         }
@@ -203,14 +208,8 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
         if (told_close && !given_up || !ask.keep_alive) && !says_close && !record.tunnel {
             fail(at, n, "Connection: close is missing");
         }
-        if let Some((code, len)) = record.done {
-            let sent = want.len() - find(&want, b"\r\n\r\n").unwrap_or(0) - 4;
-            if code == End::Ok && len > sent as u64 && !ask.head {
-                let bodiless = want.starts_with(b"HTTP/1.1 204") || want.starts_with(b"HTTP/1.1 304");
-                if !bodiless {
-                    fail(at, n, "DONE counts more bytes than were sent");
-                }
-            }
+        if let Err(why) = done_counts(record, ask, &want, given_up, sent_from(at)) {
+            fail(at, n, &why);
         }
         at += want.len();
         closed = says_close || record.tunnel;
@@ -228,6 +227,25 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
     let spoiled = long || host.records.iter().any(|record| record.client == client.index && spoils(record));
     if calm && !served && !spoiled {
         fail(at, n, "not all that was asked was answered");
+    }
+}
+
+/// DONE counts the body bytes that the kernel took: `sent` bytes of this answer, and of what came behind it, were.
+fn done_counts(record: &Record, ask: &Ask, want: &[u8], given_up: bool, sent: usize) -> Result<(), String> {
+    let Some((code, len)) = record.done.filter(|_| !given_up) else { return Ok(()) };
+    let status = want.get(9..12).unwrap_or_default();
+    let connected = ask.connect && status.starts_with(b"2") && !record.tunnel;
+    let bodiless = ask.head || connected || status == b"204" && !record.tunnel || status == b"304";
+    let given: usize = record.told.iter().map(|(said, _)| said.body_len()).sum();
+    let given = if bodiless { 0 } else { given };
+    let head = find(want, b"\r\n\r\n").map_or(want.len(), |at| at + 4);
+    let chunked = find(&want[..head], b"Transfer-Encoding: chunked\r\n").is_some();
+    let taken = given.min(sent.saturating_sub(head));
+    match code {
+        End::Ok if len as usize != given => Err(format!("DONE counts {len} bytes of {given}, and all were sent")),
+        _ if !chunked && len as usize != taken => Err(format!("DONE counts {len} bytes, {taken} of {given} were sent")),
+        _ if len as usize > taken => Err(format!("DONE counts {len} bytes, not even {taken} were sent")),
+        _ => Ok(()),
     }
 }
 

@@ -21,6 +21,17 @@ pub enum Said {
     Abort,
 }
 
+impl Said {
+    pub fn body_len(&self) -> usize {
+        match self {
+            Said::Whole { body, .. } => body.len(),
+            Said::Begin { first, .. } => first.len(),
+            Said::Write(data) => data.len(),
+            Said::Inform { .. } | Said::End { .. } | Said::Abort => 0,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Goes on when the whole body is there.
@@ -164,8 +175,7 @@ impl Record {
     pub fn unheard(&self) -> impl Iterator<Item = u64> + '_ {
         let said = self.outbox.iter().filter_map(|entry| entry.2.as_ref());
         said.chain(self.in_mailbox.iter().flatten()).map(|said| match said {
-            Said::Write(data) => data.len() as u64,
-            Said::Begin { first, .. } => first.len() as u64,
+            Said::Write(_) | Said::Begin { .. } => said.body_len() as u64,
             _ => 0,
         })
     }
