@@ -32,10 +32,11 @@
  *       made. "OK" means accepted, not sent: what became of it is told by ENCKE_EV_DONE.
  *   T4  encke_wake is async-signal-safe (and keeps errno); nothing else is. encke_wait returns early on a signal or a wake.
  * RULES. Leases
- *   L1  Settling calls: encke_reply, encke_respond, encke_end, encke_abort. OK, GONE and CLOSED settle. Any other result
- *       leaves the request yours, but for encke_reply, which settles whatever it returns: where it cannot send what you gave
- *       it sends 500 (INVAL) or acts as encke_abort (NOMEM; STATE after begin). No settling call returns AGAIN. encke_abort
- *       needs no memory and so always settles. begin, write and inform never settle: after their GONE you still owe.
+ *   L1  Settling calls: encke_reply, encke_respond, encke_end, encke_abort, encke_subscribe, encke_ws_accept. OK, GONE and
+ *       CLOSED settle. Any other result leaves the request yours, but for encke_reply, which settles whatever it returns:
+ *       where it cannot send what you gave it sends 500 (INVAL) or acts as encke_abort (NOMEM; STATE after begin). No settling
+ *       call returns AGAIN. encke_abort needs no memory and so always settles. begin, write and inform never settle: after
+ *       their GONE you still owe.
  *   L2  After a settle was accepted every further call with that id returns GONE, at once and for ever. Of two threads that
  *       settle at the same time exactly one wins. STATE is only for: begin twice, write or end before begin, reply or
  *       respond after begin.
@@ -48,7 +49,9 @@
  *   L5  Events of one request come in this order: REQUEST, any of (BODY, WRITABLE, HALF_CLOSED, RELEASED), at most one
  *       ABORTED, DONE. DONE comes exactly once for every REQUEST, after its settle, in every case but encke_free (where
  *       ENCKE_OPT_EVENTS asks for it). No event carries the id after it: free what ev.user points to there and nowhere else
- *       (a worker that settles may otherwise race with an ABORTED under way).
+ *       (a worker that settles may otherwise race with an ABORTED under way). After encke_subscribe come SUBSCRIBER and DONE,
+ *       and of a subscribed WebSocket what follows: after encke_ws_accept any of (MESSAGE, WRITABLE, SUBSCRIBER), and CLOSED
+ *       instead of DONE, always.
  *   L6  ABORTED and a settle from another thread may cross: expect an ABORTED for an id you have just settled; ignoring it
  *       is right.
  *   L7  Ids are never reused and differ between all enckes of a process: a foreign id gets GONE. They are guessable: show
@@ -59,10 +62,11 @@
  *       `while (encke_run(e, 0) > 0);` ends. Connections are served in turn; what one run leaves is first in the next.
  *   F2  Answers given on the loop thread are collected and written when encke_next returns 0, or at the latest by the next
  *       encke_run; until then encke_fd is readable. Leaving the drain early costs latency, never an answer.
- *   F3  encke_write returns AGAIN while HIGH_WATER or more bytes of that id are queued, otherwise it takes all of it, however
- *       long. After one or more AGAINs exactly one WRITABLE or ABORTED follows unless you settle first, and it is made after
- *       the first AGAIN: a worker that calls encke_write under the mutex of its condition variable cannot miss it. len 0
- *       writes nothing and asks, also before begin: OK (the peer is there), AGAIN (counts as one), GONE (left, or settled).
+ *   F3  encke_write and encke_ws_send return AGAIN while HIGH_WATER or more bytes of that id are queued, otherwise they take
+ *       all of it, however long. After one or more AGAINs exactly one WRITABLE or ABORTED (of a WebSocket: CLOSED) follows
+ *       unless you settle first, and it is made after the first AGAIN: a worker that calls encke_write under the mutex of its
+ *       condition variable cannot miss it. encke_write with len 0 writes nothing and asks, also before begin: OK (the peer is
+ *       there), AGAIN (counts as one), GONE (left, or settled).
  *   F4  Not calling encke_next is no back-pressure (encke_fd stays readable). Lower ENCKE_OPT_MAX_HELD instead: 0 = no new
  *       requests; answers, streams and aborts go on, and encke_fd is quiet.
  *   F5  At most BODY_WINDOW bytes of a large body are with the host un-acked. Acks may come from any thread. BODY_TIMEOUT
@@ -71,7 +75,8 @@
  *       events: a short rest is read and dropped, otherwise the connection closes after the answer.
  *   F7  Answers of one connection go out in the order of its requests: writes behind an unanswered request wait (AGAIN).
  *   F8  FIN: TCP cannot tell "left" from "sends no more and waits". Held requests get HALF_CLOSED and are still answered; the
- *       host that takes it for leaving calls encke_abort. A reset, a failed write or a time-out gives ABORTED.
+ *       host that takes it for leaving calls encke_abort. A reset, a failed write or a time-out gives ABORTED. The FIN of a
+ *       subscriber or a WebSocket ends it.
  * RULES. Structs
  *   S1  encke_str, encke_field, encke_watch, encke_head are frozen. The others grow at the end; pass sizeof. Out: the library
  *       fills the smaller of both sizes and zeroes your rest. In: fields it does not know must be 0, else NOTSUP. Zero every

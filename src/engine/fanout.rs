@@ -226,6 +226,13 @@ impl Engine {
         });
     }
 
+    /// So many bytes of a connection's front are with its driver in another form: they cannot be taken back.
+    pub fn promised(&mut self, connection: u32, n: usize) {
+        if let Some(output) = self.connections.at_mut(connection).and_then(|c| c.output.as_mut()) {
+            output.promise(n as u64);
+        }
+    }
+
     /// Something was queued outside a walk.
     pub(super) fn after_push(&mut self, connection: u32) {
         self.recharge(connection);

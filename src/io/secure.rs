@@ -286,6 +286,7 @@ impl Driver {
             secure.slow = true;
             secure.unsent.extend_from_slice(&cipher[sent..]);
             secure.carries += carries;
+            engine.promised(connection, secure.carries);
         }
         true
     }

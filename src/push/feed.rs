@@ -189,6 +189,9 @@ impl Feeds {
                 at
             }
             None => {
+                // The walk is one seat longer, or those before its start would be left out.
+                room.left += usize::from(room.left > 0);
+                room.beat_left += usize::from(room.beat_left > 0);
                 room.seats.push(slot);
                 room.seats.len() as u32 - 1
             }
@@ -456,3 +459,7 @@ impl Feeds {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

@@ -521,3 +521,7 @@ impl Hub {
         self.expiry.store(next, Relaxed);
     }
 }
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

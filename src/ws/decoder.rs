@@ -250,3 +250,150 @@ fn unmask(data: &mut [u8], mask: [u8; 4], phase: usize) {
         *byte ^= key;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client's frame.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [0x37, 0xfa, 0x21, 0x3d];
+        let mut out = vec![first];
+        match payload.len() {
+            n @ ..=125 => out.push(0x80 | n as u8),
+            n @ ..=0xffff => {
+                out.push(0x80 | 126);
+                out.extend_from_slice(&(n as u16).to_be_bytes());
+            }
+            n => {
+                out.push(0x80 | 127);
+                out.extend_from_slice(&(n as u64).to_be_bytes());
+            }
+        }
+        out.extend_from_slice(&mask);
+        out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+        out
+    }
+
+    /// Everything that comes of these pieces, and how it ended.
+    fn decode(pieces: &[&[u8]], deflate: bool, most: u64) -> (Vec<Item>, Option<u16>) {
+        let (mut decoder, mut items) = (Decoder::new(deflate), Vec::new());
+        for piece in pieces {
+            let mut at = 0;
+            while at < piece.len() {
+                match decoder.decode(&piece[at..], most) {
+                    Ok((n, item)) => {
+                        assert!(n > 0, "no progress");
+                        assert!(item.is_some() || at + n == piece.len(), "all is taken");
+                        at += n;
+                        items.extend(item);
+                    }
+                    Err(failure) => return (items, Some(failure.code)),
+                }
+            }
+        }
+        (items, None)
+    }
+
+    /// RFC 6455, 5.7.
+    #[test]
+    fn the_example() {
+        let bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        assert_eq!(frame(0x81, b"Hello"), bytes);
+        let (items, end) = decode(&[&bytes], false, 100);
+        assert_eq!(items, [Item::Message { opcode: TEXT, data: b"Hello".to_vec() }]);
+        assert_eq!(end, None);
+    }
+
+    /// Every kind of frame, and every cut of them into two and three pieces.
+    #[test]
+    fn any_cut_gives_the_same() {
+        let mut stream = Vec::new();
+        for (first, payload) in [
+            (0x81, &b"Hello"[..]),
+            (0x01, b"a\xc3"),
+            (0x89, b"ping"),
+            (0x00, b""),
+            (0x80, b"\xabz"),
+            (0x82, &[7; 130]),
+            (0x8a, b""),
+            (0x82, b""),
+            (0x88, b"\x03\xe8bye"),
+        ] {
+            stream.extend(frame(first, payload));
+        }
+        let (whole, end) = decode(&[&stream], false, 1000);
+        assert_eq!(end, None);
+        assert_eq!(whole.len(), 7);
+        assert_eq!(whole[2], Item::Message { opcode: TEXT, data: "aëz".into() });
+        assert_eq!(whole[6], Item::Close { code: 1000, reason: b"bye".to_vec() });
+        for first in 0..=stream.len() {
+            assert_eq!(decode(&[&stream[..first], &stream[first..]], false, 1000).0, whole, "cut at {first}");
+            for second in first..=(first + 17).min(stream.len()) {
+                let pieces = [&stream[..first], &stream[first..second], &stream[second..]];
+                assert_eq!(decode(&pieces, false, 1000).0, whole, "cut at {first} and {second}");
+            }
+        }
+        let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(decode(&bytes, false, 1000).0, whole);
+    }
+
+    /// What is refused is refused at its first byte that shows it.
+    #[test]
+    fn refused_early() {
+        for (bytes, code) in [
+            (&b"\x83"[..], 1002),
+            (b"\xc1", 1002),
+            (b"\x80", 1002),
+            (b"\x09", 1002),
+            (b"\x81\x01", 1002),
+            (b"\x89\xfe", 1002),
+            (b"\x82\xfe\x03\xe9\0\0\0\0", 1009),
+            (b"\x81\xff\0\0\0\0\0\0\xff\xff\0\0\0\0", 1002),
+            (b"\x81\x85\0\0\0\0a\xff", 1007),
+        ] {
+            assert_eq!(decode(&[bytes], false, 1000).1, Some(code), "{bytes:x?}");
+            assert_eq!(decode(&[&bytes[..bytes.len() - 1]], false, 1000).1, None, "{bytes:x?} but its last byte");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_of_the_message() {
+        let stream = [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat();
+        assert_eq!(decode(&[&stream], false, 1000).1, Some(1009));
+        assert_eq!(decode(&[&stream], false, 1001).1, None);
+        let bomb = deflate::deflate(&vec![0; 100_000]).unwrap();
+        let stream = frame(0xc2, &bomb);
+        assert_eq!(decode(&[&stream], true, 99_999).1, Some(1009));
+        assert_eq!(decode(&[&stream], true, 100_000).1, None);
+        assert_eq!(decode(&[&stream], false, 100_000).1, Some(1002));
+    }
+
+    #[test]
+    fn compressed_fragments() {
+        let text = "a text that is long enough to be worth the work of compressing it, again and again and again";
+        let small = deflate::deflate(text.as_bytes()).unwrap();
+        let (a, b) = small.split_at(7);
+        let stream = [frame(0x41, a), frame(0x89, b"x"), frame(0x80, b), frame(0x81, b"plain")].concat();
+        let (items, end) = decode(&[&stream], true, 1000);
+        assert_eq!(end, None);
+        assert_eq!(items[1], Item::Message { opcode: TEXT, data: text.into() });
+        assert_eq!(items[2], Item::Message { opcode: TEXT, data: "plain".into() });
+        let not_text = deflate::deflate(&[0xff; 100]).unwrap();
+        assert_eq!(decode(&[&frame(0xc1, &not_text)], true, 1000).1, Some(1007));
+        assert_eq!(decode(&[&frame(0xc0, b"")], true, 1000).1, Some(1002));
+    }
+
+    #[test]
+    fn unmasking_is_bytewise() {
+        let mask = [1, 2, 3, 4];
+        for phase in 0..4 {
+            for n in 0..40 {
+                let mut data: Vec<u8> = (0..n as u8).collect();
+                let expected: Vec<u8> = data.iter().enumerate().map(|(i, byte)| byte ^ mask[(i + phase) % 4]).collect();
+                unmask(&mut data, mask, phase);
+                assert_eq!(data, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Walks: everybody gets everything that it wants, once and in order, whoever comes and goes meanwhile.
+
+use super::*;
+use crate::push::message::{Account, Parts};
+use crate::push::policy::Policies;
+use crate::push::position::Position;
+
+fn message(channel: &str, n: u64) -> Arc<Message> {
+    let parts = Parts { data: vec![b'x'; 10], ..Parts::default() };
+    Arc::new(Message::new(channel.into(), Position { epoch: 1, n }, 0, parts, Account::default()))
+}
+
+struct Room {
+    feeds: Feeds,
+    policies: Policies,
+    n: u64,
+    /// What each has got.
+    got: HashMap<u32, Vec<u64>>,
+    heard: Vec<(String, u64)>,
+}
+
+impl Room {
+    fn new() -> Room {
+        let (policies, got) = (Policies::default(), HashMap::new());
+        Room { feeds: Feeds::new(), policies, n: 0, got, heard: Vec::new() }
+    }
+
+    fn come(&mut self, slot: u32, patterns: &[&str]) {
+        let mut subscriber = Subscriber::new(Transport::Sse, Form::Sse, None);
+        subscriber.position = self.n;
+        self.feeds.add(slot, subscriber);
+        for pattern in patterns {
+            assert!(self.feeds.join(slot, pattern, &self.policies.policy(pattern), 0));
+        }
+        self.got.insert(slot, Vec::new());
+    }
+
+    fn say(&mut self, channel: &str) {
+        self.n += 1;
+        self.heard.push((channel.to_owned(), self.n));
+        self.feeds.hear(&message(channel, self.n));
+    }
+
+    /// One turn; false: none was due.
+    fn turn(&mut self) -> bool {
+        let mut looks = u32::MAX;
+        let Some(turn) = self.feeds.next(&mut looks) else { return false };
+        let mut taken = Vec::new();
+        assert!(!self.feeds.take(turn.slot, &mut taken));
+        self.got.get_mut(&turn.slot).unwrap().extend(taken.iter().map(|message| message.position.n));
+        true
+    }
+
+    fn all_turns(&mut self) {
+        while self.turn() {}
+        assert!(!self.feeds.is_active());
+        assert!(self.feeds.feeds.iter().flatten().all(|feed| feed.log.is_empty()), "what was offered is forgotten");
+    }
+}
+
+#[test]
+fn a_message_during_a_walk_extends_it() {
+    let mut room = Room::new();
+    for slot in 0..10 {
+        room.come(slot, &["a"]);
+    }
+    room.say("a");
+    for _ in 0..4 {
+        assert!(room.turn());
+    }
+    room.say("a");
+    let mut turns = 4;
+    while room.turn() {
+        turns += 1;
+    }
+    assert_eq!(turns, 14, "six got both at once");
+    assert!(room.got.values().all(|got| *got == [1, 2]));
+    room.all_turns();
+}
+
+#[test]
+fn looks_are_bounded_and_the_walk_goes_on_where_it_stopped() {
+    let mut room = Room::new();
+    for slot in 0..10 {
+        room.come(slot, &["a"]);
+    }
+    room.say("a");
+    let mut looks = 3;
+    let mut slots = Vec::new();
+    while let Some(turn) = room.feeds.next(&mut looks) {
+        room.feeds.take(turn.slot, &mut Vec::new());
+        slots.push(turn.slot);
+    }
+    assert_eq!(slots, [0, 1, 2]);
+    assert!(room.feeds.is_active());
+    let mut looks = 100;
+    assert_eq!(room.feeds.next(&mut looks), Some(Turn { slot: 3, beat: false }));
+}
+
+#[test]
+fn who_is_too_far_behind_is_told() {
+    let mut room = Room::new();
+    room.policies.set("a", Choice::Backlog, 25);
+    room.come(1, &["a"]);
+    for _ in 0..5 {
+        room.say("a");
+    }
+    let mut taken = Vec::new();
+    assert!(room.feeds.take(1, &mut taken));
+    assert_eq!(taken.iter().map(|message| message.position.n).collect::<Vec<_>>(), [4, 5]);
+    room.say("a");
+    taken.clear();
+    assert!(!room.feeds.take(1, &mut taken));
+}
+
+#[test]
+fn signs_of_life_come_round() {
+    let mut room = Room::new();
+    for slot in 0..3 {
+        room.come(slot, &["a"]);
+    }
+    let due = room.feeds.next_beat().unwrap();
+    assert!((30_000..31_100).contains(&due));
+    room.feeds.beat(due - 1);
+    assert!(!room.feeds.is_active());
+    room.feeds.beat(due);
+    let mut looks = 100;
+    let turns: Vec<_> = std::iter::from_fn(|| room.feeds.next(&mut looks)).collect();
+    assert_eq!(turns.len(), 3);
+    assert!(turns.iter().all(|turn| turn.beat));
+    assert!(room.feeds.next_beat().unwrap() > due);
+}
+
+/// Against a plain account of who is to get what.
+#[test]
+fn anything_in_any_order() {
+    for seed in 1..200u64 {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut below = |n: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % n
+        };
+        let names = ["a", "b/1", "b/2", "c"];
+        let wishes: [&[&str]; 6] = [&["a"], &["b/*"], &["a", "c"], &["b/1", "b/*"], &["*"], &["c"]];
+        let mut room = Room::new();
+        // Who is there: what it wants and since when.
+        let mut there: HashMap<u32, (usize, u64)> = HashMap::new();
+        for step in 0..400 {
+            match below(10) {
+                0..=2 => {
+                    let slot = below(150) as u32;
+                    if there.remove(&slot).is_some() {
+                        room.feeds.remove(slot);
+                    }
+                    let wish = below(wishes.len() as u64) as usize;
+                    there.insert(slot, (wish, room.n));
+                    room.come(slot, wishes[wish]);
+                }
+                3 => {
+                    let slot = below(150) as u32;
+                    if there.remove(&slot).is_some() {
+                        room.feeds.remove(slot);
+                    }
+                }
+                4..=5 => room.say(names[below(4) as usize]),
+                _ => {
+                    for _ in 0..below(60) {
+                        room.turn();
+                    }
+                }
+            }
+            if step % 100 == 99 {
+                room.all_turns();
+            }
+        }
+        room.all_turns();
+        for (slot, (wish, since)) in &there {
+            let wants = |channel: &str| {
+                wishes[*wish].iter().any(|pattern| match prefix_of(pattern) {
+                    Some(prefix) => channel.starts_with(prefix),
+                    None => channel == *pattern,
+                })
+            };
+            let expected: Vec<u64> =
+                room.heard.iter().filter(|(channel, n)| n > since && wants(channel)).map(|(_, n)| *n).collect();
+            assert_eq!(room.got[slot], expected, "seed {seed}, slot {slot}, {:?}", wishes[*wish]);
+        }
+        assert_eq!(room.feeds.len(), there.len() as u64);
+    }
+}
