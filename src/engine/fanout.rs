@@ -275,3 +275,15 @@ impl Engine {
         earliest
     }
 }
+#[cfg(test)]
+#[test]
+fn sizes_now() {
+    eprintln!(
+        "SIZES connection {} exchange {} subscriber {} socket? event {} output {}",
+        size_of::<super::connection::Connection>(),
+        size_of::<super::exchange::Exchange>(),
+        size_of::<crate::push::feed::Subscriber>(),
+        size_of::<super::event::Event>(),
+        size_of::<super::output::Output>()
+    );
+}
