@@ -9,7 +9,7 @@ use crate::http1::response::Seen;
 use crate::push::feed::{Feeds, Transport, Turn};
 use crate::push::form::Form;
 use crate::push::hub::{Hub, Member};
-use crate::push::message::Message;
+use crate::push::message::{Bundle, Message};
 use crate::push::policy::{Choice, Slow};
 use crate::push::position::Position;
 
@@ -18,6 +18,9 @@ use super::event::{End, What};
 use super::exchange;
 use super::Engine;
 
+/// Bytes of messages that are put together.
+const MOST_BUNDLED: u64 = 64 << 10;
+
 #[derive(Debug)]
 pub struct Push {
     pub(super) hub: Option<(Arc<Hub>, Member)>,
@@ -25,11 +28,13 @@ pub struct Push {
     /// Fields of the answers to long polls that wait.
     pub(super) poll_lines: HashMap<u32, (Vec<u8>, Seen)>,
     taken: Vec<Arc<Message>>,
+    /// What the last subscriber got, if it was more than one message.
+    bundle: Option<Arc<Bundle>>,
 }
 
 impl Push {
     pub(super) fn new() -> Push {
-        Push { hub: None, feeds: Feeds::new(), poll_lines: HashMap::new(), taken: Vec::new() }
+        Push { hub: None, feeds: Feeds::new(), poll_lines: HashMap::new(), taken: Vec::new(), bundle: None }
     }
 
     pub(super) fn position(&self, n: u64) -> Position {
@@ -56,6 +61,13 @@ impl Engine {
     /// A message of the hub.
     pub fn hear(&mut self, message: &Arc<Message>) {
         self.push.feeds.hear(message);
+    }
+
+    /// The walks rest: nobody needs the same messages again.
+    pub fn end_of_turns(&mut self) {
+        if !self.push.feeds.is_active() {
+            self.push.bundle = None;
+        }
     }
 
     /// Whether somebody waits for a turn.
@@ -93,11 +105,13 @@ impl Engine {
         } else {
             self.counters.dropped += u64::from(lost);
             let beats = turn.beat && taken.is_empty();
-            for message in taken.drain(..) {
-                if !self.append_message(slot, &message) {
-                    break;
+            if !self.append_bundle(slot, &taken) {
+                for message in &taken {
+                    if !self.append_message(slot, message) {
+                        break;
+                    }
+                    self.counters.delivered += 1;
                 }
-                self.counters.delivered += 1;
             }
             if beats {
                 self.append_beat(slot, transport);
@@ -111,6 +125,35 @@ impl Engine {
             self.recharge(connection);
         }
         result
+    }
+
+    /// Several messages at once, for a subscriber that keeps up and could not be told to drop single ones of them. False:
+    /// they go one by one.
+    fn append_bundle(&mut self, slot: u32, messages: &[Arc<Message>]) -> bool {
+        if messages.len() < 2 || self.exchanges.at(slot).is_none_or(|exchange| exchange.unsent > 0) {
+            return false;
+        }
+        let bytes: u64 = messages.iter().map(|message| message.size()).sum();
+        if bytes > MOST_BUNDLED || !matches!(self.slow_of(slot), Slow::Close | Slow::DropNew) {
+            return false;
+        }
+        let Some(form) = self.push.feeds.at(slot).map(|subscriber| subscriber.form) else { return false };
+        let bundle = match &self.push.bundle {
+            Some(bundle) if bundle.is(messages, form) => bundle.clone(),
+            _ => match Bundle::new(messages, form) {
+                Some(bundle) => self.push.bundle.insert(Arc::new(bundle)).clone(),
+                None => return false,
+            },
+        };
+        let n = bundle.bytes().len() as u64;
+        self.charge_socket(slot, n);
+        self.with_output(slot, |output, _, exchange| {
+            output.push_bundle(bundle);
+            exchange.given += n;
+            exchange.unsent += n;
+        });
+        self.counters.delivered += messages.len() as u64;
+        true
     }
 
     fn slow_of(&self, slot: u32) -> Slow {
@@ -274,16 +317,4 @@ impl Engine {
         }
         earliest
     }
-}
-#[cfg(test)]
-#[test]
-fn sizes_now() {
-    eprintln!(
-        "SIZES connection {} exchange {} subscriber {} socket? event {} output {}",
-        size_of::<super::connection::Connection>(),
-        size_of::<super::exchange::Exchange>(),
-        size_of::<crate::push::feed::Subscriber>(),
-        size_of::<super::event::Event>(),
-        size_of::<super::output::Output>()
-    );
 }

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::push::form::Form;
-use crate::push::message::Message;
+use crate::push::message::{Bundle, Message};
 
 /// Pieces up to this size are copied together.
 pub const COPY_LIMIT: usize = 16 << 10;
@@ -41,6 +41,8 @@ pub enum Segment {
         message: Arc<Message>,
         form: Form,
     },
+    /// Several of them, which others send too.
+    Bundle(Arc<Bundle>),
     /// `left` bytes of the file from `offset`: read by the driver.
     File {
         file: File,
@@ -56,6 +58,7 @@ impl std::fmt::Debug for Segment {
             Segment::Owned(v) => write!(f, "Owned({})", v.len()),
             Segment::Lent { bytes, .. } => write!(f, "Lent({})", bytes.bytes().len()),
             Segment::Shared { message, form } => write!(f, "Shared({}, {form:?})", message.position),
+            Segment::Bundle(bundle) => write!(f, "Bundle({})", bundle.bytes().len()),
             Segment::File { offset, left, .. } => write!(f, "File({offset}, {left})"),
         }
     }
@@ -67,6 +70,7 @@ impl Segment {
             Segment::Copied(v) | Segment::Owned(v) => Some(v),
             Segment::Lent { bytes, .. } => Some(bytes.bytes()),
             Segment::Shared { message, form } => Some(message.form(*form)),
+            Segment::Bundle(bundle) => Some(bundle.bytes()),
             Segment::File { .. } => None,
         }
     }
@@ -182,6 +186,11 @@ impl Output {
     pub fn push_shared(&mut self, message: Arc<Message>, form: Form) {
         self.queued += message.form(form).len() as u64;
         self.segments.push_back(Segment::Shared { message, form });
+    }
+
+    pub fn push_bundle(&mut self, bundle: Arc<Bundle>) {
+        self.queued += bundle.bytes().len() as u64;
+        self.segments.push_back(Segment::Bundle(bundle));
     }
 
     /// Takes messages out that are wanted no more, the oldest first, until so many bytes are saved; none that has begun

@@ -163,6 +163,14 @@ impl Engine {
                     c.output = Some(output);
                 }
             }
+        } else if c.output.as_ref().is_some_and(|output| output.is_empty()) {
+            // A stream between two pieces of it keeps no buffer either; it begins a new one at its beginning.
+            if let Some(exchange) = self.exchanges.at_mut(c.first).filter(|exchange| exchange.is(exchange::BEGUN)) {
+                exchange.start = 0;
+                if let Some(output) = c.output.take() {
+                    self.pool.give_output(output);
+                }
+            }
         }
         self.schedule(connection);
     }

@@ -64,6 +64,10 @@ impl<T> Slab<T> {
         if slot >= MAX_SLOTS {
             return None;
         }
+        if self.entries.len() == self.entries.capacity() {
+            // By a quarter: a slab of very many is not to be half empty.
+            self.entries.reserve_exact(self.entries.len() / 4 + 64);
+        }
         self.entries.push(Entry { generation: self.first_generation, next_free: NONE, value: None });
         Some(slot)
     }

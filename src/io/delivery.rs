@@ -66,6 +66,7 @@ impl Driver {
                 break;
             }
         }
+        self.engine.end_of_turns();
     }
 
     /// To be called after the loop thread has published: it hears itself.

@@ -5,6 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::form::Form;
 use super::globs;
 use super::message::Message;
@@ -55,12 +57,12 @@ pub struct Subscriber {
     pub deadline: u64,
     /// What was told of what it missed, for a long poll.
     pub recovered: Option<bool>,
-    seats: Vec<Seat>,
+    seats: SmallVec<[Seat; 1]>,
 }
 
 impl Subscriber {
     pub fn new(transport: Transport, form: Form, filter: Option<Box<Filter>>) -> Subscriber {
-        Subscriber { transport, form, position: 0, filter, deadline: u64::MAX, recovered: None, seats: Vec::new() }
+        Subscriber { transport, form, position: 0, filter, deadline: u64::MAX, recovered: None, seats: SmallVec::new() }
     }
 
     pub fn wants(&self, message: &Message) -> bool {
@@ -103,6 +105,13 @@ impl Feed {
                 self.log_bytes -= message.size();
             }
         }
+    }
+}
+
+/// Room for one more, and a quarter: lists of very many are not to be half empty.
+fn reserve<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 4 + 4);
     }
 }
 
@@ -163,6 +172,10 @@ impl Feeds {
     pub fn add(&mut self, slot: u32, subscriber: Subscriber) {
         let slot = slot as usize;
         if self.subscribers.len() <= slot {
+            let more = slot + 1 - self.subscribers.len();
+            if self.subscribers.capacity() <= slot {
+                self.subscribers.reserve_exact(more + slot / 4);
+            }
             self.subscribers.resize_with(slot + 1, || None);
         }
         if self.subscribers[slot].replace(Box::new(subscriber)).is_none() {
@@ -192,6 +205,7 @@ impl Feeds {
                 // The walk is one seat longer, or those before its start would be left out.
                 room.left += usize::from(room.left > 0);
                 room.beat_left += usize::from(room.beat_left > 0);
+                reserve(&mut room.seats);
                 room.seats.push(slot);
                 room.seats.len() as u32 - 1
             }

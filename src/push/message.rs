@@ -102,6 +102,46 @@ impl Drop for Message {
     }
 }
 
+/// Several messages in one form, one behind the other: what a walk found pending for one subscriber is mostly pending for
+/// the next too.
+#[derive(Debug)]
+pub struct Bundle {
+    messages: Vec<Arc<Message>>,
+    form: Form,
+    bytes: Box<[u8]>,
+}
+
+impl Bundle {
+    /// `None`: there is no message.
+    pub fn new(messages: &[Arc<Message>], form: Form) -> Option<Bundle> {
+        let account = &messages.first()?.account;
+        let mut bytes = Vec::with_capacity(messages.iter().map(|message| message.form(form).len()).sum());
+        for message in messages {
+            bytes.extend_from_slice(message.form(form));
+        }
+        account.fetch_add(bytes.len() as u64, Relaxed);
+        Some(Bundle { messages: messages.to_vec(), form, bytes: bytes.into() })
+    }
+
+    pub fn is(&self, messages: &[Arc<Message>], form: Form) -> bool {
+        self.form == form
+            && self.messages.len() == messages.len()
+            && self.messages.iter().zip(messages).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        if let Some(first) = self.messages.first() {
+            first.account.fetch_sub(self.bytes.len() as u64, Relaxed);
+        }
+    }
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
