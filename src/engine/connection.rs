@@ -250,4 +250,4 @@ impl Pool {
 }
 
 /// Heads above this size are not kept.
-const COMMON_HEAD: usize = 8 << 10;
+pub const COMMON_HEAD: usize = 8 << 10;

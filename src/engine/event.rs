@@ -72,35 +72,54 @@ pub struct Event {
     pub what: What,
 }
 
+/// What waits in the queue.
+#[derive(Debug)]
+pub enum Due {
+    Event(Event),
+    /// A request whose head is yet to be made from its pattern; of so many bytes.
+    Request {
+        id: Id,
+        pattern: u32,
+        size: u32,
+    },
+}
+
 #[derive(Debug, Default)]
 pub struct Events {
-    queue: VecDeque<Event>,
+    queue: VecDeque<Due>,
     /// Requests that the host does not want now, and what belongs to them.
-    parked: VecDeque<Event>,
+    parked: VecDeque<Due>,
 }
 
 impl Events {
     pub fn push(&mut self, id: Id, what: What) {
-        self.queue.push_back(Event { id, user: 0, what });
+        self.queue.push_back(Due::Event(Event { id, user: 0, what }));
     }
 
     pub fn push_for(&mut self, id: Id, user: u64, what: What) {
-        self.queue.push_back(Event { id, user, what });
+        self.queue.push_back(Due::Event(Event { id, user, what }));
+    }
+
+    #[inline]
+    pub fn push_request(&mut self, id: Id, pattern: u32, size: u32) {
+        self.queue.push_back(Due::Request { id, pattern, size });
     }
 
     /// The last event, if it is a piece of this body with more to come.
     pub fn last_body(&mut self, id: Id) -> Option<(&mut Vec<u8>, &mut bool)> {
         match self.queue.back_mut() {
-            Some(Event { id: last, what: What::Body { data, more }, .. }) if *last == id && *more => Some((data, more)),
+            Some(Due::Event(Event { id: last, what: What::Body { data, more }, .. })) if *last == id && *more => {
+                Some((data, more))
+            }
             _ => None,
         }
     }
 
-    pub fn pop(&mut self) -> Option<Event> {
+    pub fn pop(&mut self) -> Option<Due> {
         self.queue.pop_front()
     }
 
-    pub fn front(&self) -> Option<&Event> {
+    pub fn front(&self) -> Option<&Due> {
         self.queue.front()
     }
 

@@ -77,13 +77,13 @@ pub struct Exchange {
 
 impl Exchange {
     #[inline]
-    pub fn new(id: Id, connection: u32, flags: u32) -> Exchange {
+    pub fn new(id: Id, connection: u32, flags: u32, head_size: u32) -> Exchange {
         Exchange {
             id,
             connection,
             next: NONE,
             flags,
-            head_size: 0,
+            head_size,
             pending: None,
             charge: 0,
             end: End::Ok,

@@ -35,11 +35,19 @@ pub struct Head {
     /// 10 or 11.
     pub version: u32,
     pub flags: u32,
+    /// The number of the pattern it was made from; 0: none.
+    pub pattern: u64,
 }
 
 impl Head {
-    /// Takes over a parsed head, all but the peer: `source` are the bytes it was parsed from.
-    pub fn fill(&mut self, source: &[u8], parsed: &RequestHead) {
+    /// Takes over a parsed head, all but its origin: `source` are the bytes it was parsed from. No other pattern has
+    /// this number.
+    pub fn fill(&mut self, source: &[u8], parsed: &RequestHead, number: u64) {
+        self.pattern = number;
+        self.flags = if parsed.upgrade || parsed.is_connect { UPGRADE } else { 0 };
+        if parsed.websocket {
+            self.flags |= WEBSOCKET;
+        }
         self.bytes.clear();
         self.fields.clear();
         self.bytes.extend_from_slice(&source[..parsed.len]);
@@ -73,9 +81,23 @@ impl Head {
         };
     }
 
-    /// The same head again, for this peer.
+    /// The same head again, for a request of this connection, without a body so far. A head that came from the same
+    /// pattern and connection before has its texts already.
     #[inline]
-    pub fn repeat(&mut self, pattern: &Head, peer: &Peer) {
+    pub fn repeat(&mut self, pattern: &Head, connection: Id, peer: &Peer) {
+        if self.pattern == pattern.pattern && self.connection == connection {
+            self.bytes.truncate(self.body as usize);
+        } else {
+            self.copy(pattern, connection, peer);
+        }
+        self.content_length = 0;
+        self.flags = pattern.flags;
+    }
+
+    #[inline(never)]
+    fn copy(&mut self, pattern: &Head, connection: Id, peer: &Peer) {
+        self.pattern = pattern.pattern;
+        self.connection = connection;
         self.bytes.clear();
         self.bytes.extend_from_slice(&pattern.bytes);
         self.fields.clear();
@@ -88,8 +110,12 @@ impl Head {
         self.version = pattern.version;
         self.peer = append(&mut self.bytes, peer.text());
         self.body = self.bytes.len() as u32;
-        self.content_length = 0;
-        self.flags = 0;
+    }
+
+    /// The bytes that a head from this pattern has without its body.
+    #[inline]
+    pub fn size_for(&self, peer: &Peer) -> u32 {
+        (self.bytes.len() + peer.text().len() + 1) as u32
     }
 
     pub fn text(&self, span: Span) -> &[u8] {
@@ -125,8 +151,8 @@ mod tests {
         let limits = Limits { max_head: 4096, max_fields: 10, allow_connect: true };
         assert_eq!(parse(source, &limits, &mut parsed), Ok(Parsed::Complete));
         let (mut pattern, mut head) = (Head::default(), Head::default());
-        pattern.fill(source, &parsed);
-        head.repeat(&pattern, &Peer::tcp("127.0.0.1:4711".parse().unwrap()));
+        pattern.fill(source, &parsed, 1);
+        head.repeat(&pattern, Id::NONE, &Peer::tcp("127.0.0.1:4711".parse().unwrap()));
         head
     }
 

@@ -18,6 +18,7 @@ pub mod lease;
 mod lifecycle;
 pub mod mailbox;
 pub mod output;
+mod pattern;
 pub mod peer;
 mod pipeline;
 pub mod progress;
@@ -42,14 +43,15 @@ use crate::http1::date::imf_fixdate;
 use crate::http1::request::RequestHead;
 use crate::http1::response::Frame;
 
-use connection::{Connection, Pool, DIRTY, PAUSED, READY, STARVED};
-use event::{Event, Events, What};
+use connection::{Connection, Pool, DIRTY, PAUSED, READY, SECURE, STARVED};
+use event::{Due, Event, Events, What};
 use exchange::Exchange;
 use fanout::Push;
 use head::Head;
 use id::{Id, Kind, Tag};
 use lease::Leases;
 use output::Released;
+use pattern::Patterns;
 use settings::Settings;
 use slab::Slab;
 use stats::Counters;
@@ -116,8 +118,8 @@ pub struct Engine {
     /// The bytes that `parsed` was made from: clients repeat their head with every request, and equal bytes mean equal
     /// heads.
     parsed_from: Vec<u8>,
-    /// What the host gets of it, but for the peer.
-    pattern: Head,
+    /// What the host gets of it, and of what was parsed before and is still queued.
+    patterns: Patterns,
     wishes: Option<Arc<Wishes>>,
     /// How the last answer's head began and ended.
     frame: Frame,
@@ -155,7 +157,7 @@ impl Engine {
             pool: Pool::default(),
             parsed: RequestHead::default(),
             parsed_from: Vec::new(),
-            pattern: Head::default(),
+            patterns: Patterns::default(),
             wishes: None,
             frame: Frame::default(),
             released: Vec::new(),
@@ -308,15 +310,13 @@ impl Engine {
 
     #[cold]
     fn park_events(&mut self) {
-        while let Some(event) = self.events.front() {
-            let wait = match event.what {
-                What::Request(_) => true,
-                What::Body { .. } | What::HalfClosed => {
-                    let id = event.id;
-                    self.exchanges
-                        .get_mut(id.slot(), id.generation())
-                        .is_some_and(|exchange| !exchange.is(exchange::DELIVERED))
-                }
+        while let Some(due) = self.events.front() {
+            let wait = match due {
+                Due::Request { .. } | Due::Event(Event { what: What::Request(_), .. }) => true,
+                Due::Event(Event { id, what: What::Body { .. } | What::HalfClosed, .. }) => self
+                    .exchanges
+                    .get_mut(id.slot(), id.generation())
+                    .is_some_and(|exchange| !exchange.is(exchange::DELIVERED)),
                 _ => false,
             };
             if !wait {
@@ -331,39 +331,24 @@ impl Engine {
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             self.sort_events();
-            let mut event = self.events.pop()?;
+            let mut event = match self.events.pop()? {
+                Due::Event(event) => event,
+                Due::Request { id, pattern, size } => match self.deliver_from(id, pattern) {
+                    Some(head) => return Some(Event { id, user: 0, what: What::Request(head) }),
+                    None => {
+                        self.counters.memory -= size as u64;
+                        continue;
+                    }
+                },
+            };
             let id = event.id;
             match &mut event.what {
                 What::Request(head) => {
-                    self.undelivered -= 1;
-                    let (slot, generation) = (id.slot(), id.generation());
-                    let exchange = self.exchanges.get_mut(slot, generation);
-                    let Some(exchange) = exchange.filter(|e| !e.is(exchange::HIDDEN)) else {
+                    if self.deliver(id).is_none() {
                         let head = std::mem::take(head);
                         self.counters.memory -= head.bytes.len() as u64;
                         self.pool.give_head(head);
                         continue;
-                    };
-                    exchange.flags |= exchange::DELIVERED;
-                    exchange.received = self.now;
-                    let connection = exchange.connection;
-                    let follows = exchange.is(exchange::BODY_FOLLOWS);
-                    if exchange.is(exchange::EXPECT) {
-                        self.expecting.push(id);
-                    }
-                    self.counters.held += 1;
-                    self.counters.requests += 1;
-                    self.leases.open(
-                        slot,
-                        generation,
-                        exchange.is(exchange::UPGRADE) && !exchange.is(exchange::CONNECT),
-                        exchange.wishes.as_ref().is_some_and(|wishes| wishes.handshake.is_some()),
-                    );
-                    if self.settings.answer_timeout > 0 {
-                        self.schedule(connection);
-                    }
-                    if follows {
-                        self.wake_connection(connection); // its body may have waited with it
                     }
                 }
                 What::Body { data, .. } => {
@@ -389,6 +374,59 @@ impl Engine {
             }
             return Some(event);
         }
+    }
+
+    /// A request that was queued is the host's now: its connection. `None`: it is over.
+    #[inline]
+    fn deliver(&mut self, id: Id) -> Option<u32> {
+        self.undelivered -= 1;
+        let (slot, generation) = (id.slot(), id.generation());
+        let exchange = self.exchanges.get_mut(slot, generation).filter(|e| !e.is(exchange::HIDDEN))?;
+        exchange.flags |= exchange::DELIVERED;
+        exchange.received = self.now;
+        let connection = exchange.connection;
+        let follows = exchange.is(exchange::BODY_FOLLOWS);
+        if exchange.is(exchange::EXPECT) {
+            self.expecting.push(id);
+        }
+        self.counters.held += 1;
+        self.counters.requests += 1;
+        self.leases.open(
+            slot,
+            generation,
+            exchange.is(exchange::UPGRADE) && !exchange.is(exchange::CONNECT),
+            exchange.wishes.as_ref().is_some_and(|wishes| wishes.handshake.is_some()),
+        );
+        if self.settings.answer_timeout > 0 {
+            self.schedule(connection);
+        }
+        if follows {
+            self.wake_connection(connection); // its body may have waited with it
+        }
+        Some(connection)
+    }
+
+    /// [`Engine::deliver`] for a request whose head is made now. Not before: heads in the queue would fill the
+    /// processor's cache, and one that comes back from the host has most of what the next one needs.
+    #[inline]
+    fn deliver_from(&mut self, id: Id, pattern: u32) -> Option<Box<Head>> {
+        let head = self.deliver(id).and_then(|connection| self.make_head(id, connection, pattern));
+        self.patterns.release(pattern);
+        head
+    }
+
+    #[inline]
+    fn make_head(&mut self, id: Id, connection: u32, pattern: u32) -> Option<Box<Head>> {
+        let connection_id = self.connection_id(connection);
+        let c = self.connections.at(connection)?;
+        let mut head = self.pool.head();
+        head.repeat(self.patterns.held(pattern), connection_id, &c.peer);
+        head.id = id;
+        head.listener = c.listener;
+        if c.is(SECURE) {
+            head.flags |= head::TLS;
+        }
+        Some(head)
     }
 
     /// Whether events of this request are shown: not where its REQUEST was not, and not after its settle.

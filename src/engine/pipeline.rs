@@ -64,7 +64,7 @@ impl Engine {
     // ---- the pipeline --------------------------------------------------------------------------------------------------
 
     /// Makes an exchange at the end of a connection's pipeline.
-    pub(super) fn enqueue(&mut self, connection: u32, flags: u32) -> Option<Id> {
+    pub(super) fn enqueue(&mut self, connection: u32, flags: u32, head_size: u32) -> Option<Id> {
         if !self.limbo.is_empty() {
             let (leases, exchanges) = (&self.leases, &mut self.exchanges);
             self.limbo.retain(|slot| {
@@ -78,7 +78,7 @@ impl Engine {
         let tag = self.tag.number;
         let slot = self.exchanges.reserve()?;
         let id = Id::new(tag, Kind::Request, slot, self.exchanges.generation(slot));
-        self.exchanges.fill(slot, || Exchange::new(id, connection, flags));
+        self.exchanges.fill(slot, || Exchange::new(id, connection, flags, head_size));
         let c = self.connections.at_mut(connection)?;
         c.length += 1;
         let last = std::mem::replace(&mut c.last, slot);
@@ -256,7 +256,7 @@ impl Engine {
 
     /// Answers bytes that are no request, after the answers to what came before; the connection ends with it.
     pub fn refuse(&mut self, connection: u32, fault: Fault) {
-        let Some(id) = self.enqueue(connection, exchange::HIDDEN) else {
+        let Some(id) = self.enqueue(connection, exchange::HIDDEN, 0) else {
             return self.cut(connection, End::Limit);
         };
         if let Some(c) = self.connections.at_mut(connection) {

@@ -12,7 +12,7 @@ use super::connection::*;
 use super::event::{self, End, What};
 use super::exchange;
 use super::head;
-use super::id::{Id, Kind};
+use super::id::Id;
 use super::wishes::Wishes;
 use super::Engine;
 
@@ -268,9 +268,8 @@ impl Engine {
         match request::parse(data, &limits, &mut self.parsed) {
             Ok(Parsed::Partial) => Step::More(0),
             Ok(Parsed::Complete) => {
-                self.pattern.fill(data, &self.parsed);
-                self.pattern.flags = if self.parsed.websocket { head::WEBSOCKET } else { 0 };
-                self.wishes = Wishes::of(&self.pattern).map(Arc::new);
+                self.patterns.renew(data, &self.parsed);
+                self.wishes = Wishes::of(self.patterns.newest()).map(Arc::new);
                 if self.parsed.len <= REMEMBERED {
                     self.parsed_from.extend_from_slice(&data[..self.parsed.len]);
                 }
@@ -306,56 +305,46 @@ impl Engine {
             }
         }
 
-        let flag = |is: bool, flag: u32| if is { flag } else { 0 };
-        let flags = flag(parsed.is_head, exchange::HEAD_METHOD)
-            | flag(parsed.minor == 0, exchange::HTTP10)
-            | flag(parsed.keep_alive, exchange::KEEP_ALIVE)
-            | flag(parsed.is_connect, exchange::CONNECT)
-            | flag(parsed.upgrade, exchange::UPGRADE);
-        let (framing, keep_alive, head_len) = (parsed.framing, parsed.keep_alive, parsed.len);
-        let expects = parsed.expect_continue && parsed.minor > 0 && framing != Framing::None;
-        let holds = parsed.upgrade || parsed.is_connect;
-        let websocket = parsed.websocket;
-
-        let mut head = self.pool.head();
-        head.repeat(&self.pattern, &c.peer);
-        head.connection =
-            Id::new(self.tag.number, Kind::Connection, connection, self.connections.generation(connection));
-        let Some(c) = self.connections.at_mut(connection) else { return Step::Took(data.len()) };
-        head.listener = c.listener;
-        if c.is(SECURE) {
-            head.flags |= head::TLS;
-        }
-        if holds {
-            head.flags |= head::UPGRADE;
+        let (framing, head_len) = (parsed.framing, parsed.len);
+        if parsed.upgrade || parsed.is_connect {
             c.flags |= HOLDS;
         }
-        if websocket {
-            head.flags |= head::WEBSOCKET;
-        }
-        if !keep_alive {
+        if !parsed.keep_alive {
             c.flags |= STOPPED;
         }
         c.open += 1;
-        let Some(id) = self.enqueue(connection, flags) else {
-            self.pool.give_head(head);
+        let size = self.patterns.newest().size_for(&c.peer);
+        let Some(id) = self.enqueue(connection, self.patterns.exchange_flags(), size) else {
             self.cut(connection, End::Limit);
             return Step::Took(data.len());
         };
-        head.id = id;
         if self.wishes.is_some() {
             if let Some(exchange) = self.exchanges.at_mut(id.slot()) {
                 exchange.wishes = self.wishes.clone();
             }
         }
+        if matches!(framing, Framing::None | Framing::Length(0)) {
+            self.counters.memory += size as u64;
+            self.undelivered += 1;
+            self.events.push_request(id, self.patterns.hold(), size);
+            return Step::Took(head_len);
+        }
+        self.take_body_with_head(connection, id, data, body)
+    }
 
+    /// What of a body lies behind its head decides how both are handed over.
+    fn take_body_with_head(&mut self, connection: u32, id: Id, data: &[u8], body: &mut Option<BodyIn>) -> Step {
+        let pattern = self.patterns.hold();
+        let head = self.make_head(id, connection, pattern);
+        self.patterns.release(pattern);
+        let Some(mut head) = head else { return Step::Took(data.len()) };
+        let parsed = &self.parsed;
+        let (framing, keep_alive, head_len) = (parsed.framing, parsed.keep_alive, parsed.len);
+        let expects = parsed.expect_continue && parsed.minor > 0;
         let manual = self.settings.manual_continue;
         let buffer = self.settings.buffer_body;
         let (coding, gather) = match framing {
-            Framing::None | Framing::Length(0) => {
-                self.hand_over(head);
-                return Step::Took(head_len);
-            }
+            Framing::None => return Step::Took(head_len),
             Framing::Length(length) => {
                 head.content_length = length;
                 (Coding::Length(length), length <= buffer as u64 && !(expects && manual))
@@ -405,7 +394,6 @@ impl Engine {
         let id = head.id;
         if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {
             exchange.head_size = head.bytes.len() as u32;
-            exchange.received = self.now;
         }
         self.counters.memory += head.bytes.len() as u64;
         self.undelivered += 1;

@@ -119,10 +119,7 @@ mod tests {
         let limits = Limits { max_head: 4096, max_fields: 20, allow_connect: false };
         parse(source.as_bytes(), &limits, &mut parsed).unwrap();
         let mut head = Head::default();
-        head.fill(source.as_bytes(), &parsed);
-        if parsed.websocket {
-            head.flags |= head::WEBSOCKET;
-        }
+        head.fill(source.as_bytes(), &parsed, 1);
         Wishes::of(&head)
     }
 
