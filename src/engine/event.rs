@@ -149,7 +149,7 @@ impl Events {
     }
 
     #[cfg(test)]
-    pub fn all(&self) -> impl Iterator<Item = &Event> {
+    pub fn all(&self) -> impl Iterator<Item = &Due> {
         self.parked.iter().chain(&self.queue)
     }
 }

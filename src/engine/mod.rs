@@ -332,6 +332,14 @@ impl Engine {
         loop {
             self.sort_events();
             let mut event = match self.events.pop()? {
+                Due::Event(Event { id, user, what: What::Request(head) }) => {
+                    if self.deliver(id).is_some() {
+                        return Some(Event { id, user, what: What::Request(head) });
+                    }
+                    self.counters.memory -= head.bytes.len() as u64;
+                    self.pool.give_head(head);
+                    continue;
+                }
                 Due::Event(event) => event,
                 Due::Request { id, pattern, size } => match self.deliver_from(id, pattern) {
                     Some(head) => return Some(Event { id, user: 0, what: What::Request(head) }),
@@ -343,14 +351,6 @@ impl Engine {
             };
             let id = event.id;
             match &mut event.what {
-                What::Request(head) => {
-                    if self.deliver(id).is_none() {
-                        let head = std::mem::take(head);
-                        self.counters.memory -= head.bytes.len() as u64;
-                        self.pool.give_head(head);
-                        continue;
-                    }
-                }
                 What::Body { data, .. } => {
                     self.counters.memory -= data.len() as u64;
                     if !self.shows(id) {

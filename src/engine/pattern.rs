@@ -87,6 +87,14 @@ impl Patterns {
 }
 
 #[cfg(test)]
+impl Patterns {
+    /// Queued requests of all patterns.
+    pub fn waiting(&self) -> u64 {
+        self.all.iter().map(|pattern| u64::from(pattern.waiting)).sum()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::http1::request::{parse, Limits, Parsed};

@@ -2,7 +2,7 @@
 //! every step. Rule: only a connection that is about to be written to may be behind, and only by its own share.
 
 use crate::engine::connection::{DIRTY, NONE};
-use crate::engine::event::What;
+use crate::engine::event::{Due, Event, What};
 use crate::engine::exchange::{ABORTED, BEGUN, BODILESS, DELIVERED, EXPECT, HIDDEN, SETTLED};
 use crate::engine::Engine;
 
@@ -36,15 +36,21 @@ pub fn check(driver: &Driver) {
         }
         assert!(exchange.unsent <= exchange.given);
     }
-    let (mut pieces, mut parked) = (0, false);
-    for event in engine.events.all() {
-        match &event.what {
-            What::Request(head) => {
+    let (mut pieces, mut parked, mut unmade) = (0, false, 0);
+    for due in engine.events.all() {
+        match due {
+            Due::Request { size, .. } => {
+                memory += *size as u64;
+                undelivered += 1;
+                pieces += 1;
+                unmade += 1;
+            }
+            Due::Event(Event { what: What::Request(head), .. }) => {
                 memory += head.bytes.len() as u64;
                 undelivered += 1;
                 pieces += 1;
             }
-            What::Body { data, .. } => {
+            Due::Event(Event { what: What::Body { data, .. }, .. }) => {
                 memory += data.len() as u64;
                 pieces += 1;
             }
@@ -56,6 +62,7 @@ pub fn check(driver: &Driver) {
     assert_eq!(counters.queued_bytes, queued, "queued bytes");
     assert_eq!(counters.held, held, "held");
     assert_eq!(engine.undelivered, undelivered, "undelivered");
+    assert_eq!(engine.patterns.waiting(), unmade, "heads to be made");
     assert!(parked || pieces <= crate::engine::event::MAX_QUEUED + 1, "{pieces} requests and pieces are queued");
 }
 
