@@ -107,7 +107,7 @@ int main(int argc, char **argv) {
     return 2;
   int port = atoi(argv[1]), n = atoi(argv[2]), rounds = atoi(argv[3]), epoll = epoll_create1(EPOLL_CLOEXEC);
   struct connection *all = calloc((size_t)n, sizeof *all);
-  SSL_CTX *context = tls_context(TLS1_3_VERSION);
+  SSL_CTX *context = tls_context(TLS1_3_VERSION, 0);
   double hellos = 0, rest = 0;
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);

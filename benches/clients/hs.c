@@ -3,8 +3,9 @@
  * must be of the kind that was asked for, with X25519 where keys are exchanged, and every answer right: the first that is
  * not ends the program with 1 and says why.
  *
- *   hs PORT SECONDS full|resumed [1.2]
+ *   hs PORT SECONDS full|resumed 1.2|1.3 any|same
  *
+ * `any` offers the suites that OpenSSL offers by default, and the server chooses; `same` the one of tls.h.
  * With `resumed` each handshake uses the newest ticket; the first of all, which gets one, is full and not counted.
  */
 #define _GNU_SOURCE
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 static SSL_SESSION *ticket;
+static const char *suite; /* the first that was chosen; the others must be the same */
 
 static int on_ticket(SSL *tls, SSL_SESSION *fresh) {
   (void)tls;
@@ -79,6 +81,10 @@ static const char *shake_hands(SSL *tls, int resumed) {
     return resumed ? "not resumed" : "resumed unasked";
   if (!(resumed && SSL_version(tls) == TLS1_2_VERSION) && !is_x25519(tls))
     return "not with X25519";
+  const char *chosen = SSL_CIPHER_standard_name(SSL_get_current_cipher(tls));
+  if (suite && strcmp(suite, chosen))
+    return "with another suite than before";
+  suite = chosen;
   return ask(tls);
 }
 
@@ -107,12 +113,12 @@ static void one(SSL_CTX *context, int port, int resumed) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 4)
+  if (argc < 6)
     return 2;
   int port = atoi(argv[1]), resumed = !strcmp(argv[3], "resumed");
   double seconds = atof(argv[2]);
   signal(SIGPIPE, SIG_IGN);
-  SSL_CTX *context = tls_context(argc > 4 && !strcmp(argv[4], "1.2") ? TLS1_2_VERSION : TLS1_3_VERSION);
+  SSL_CTX *context = tls_context(!strcmp(argv[4], "1.2") ? TLS1_2_VERSION : TLS1_3_VERSION, !strcmp(argv[5], "any"));
   if (resumed) {
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(context, on_ticket);
@@ -126,6 +132,6 @@ int main(int argc, char **argv) {
   double start = now(), end = start + seconds, at = start;
   for (; at < end; at = now(), n++)
     one(context, port, resumed);
-  printf("handshakes=%ld rate=%.0f\n", n, (double)n / (at - start));
+  printf("handshakes=%ld rate=%.0f suite=%s\n", n, (double)n / (at - start), suite ? suite : "none");
   return 0;
 }

@@ -66,7 +66,7 @@ int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   alarm(300);
   if (argc > 3 && !strcmp(argv[3], "tls"))
-    context = tls_context(TLS1_3_VERSION);
+    context = tls_context(TLS1_3_VERSION, 0);
   for (int i = 0; i < n && failed < 50; i++)
     if (open_one(i, port))
       held++;

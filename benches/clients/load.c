@@ -260,7 +260,7 @@ int main(int argc, char **argv) {
     memcpy(requests + (size_t)i * one_request, request, one_request);
 
   int epoll = epoll_create1(EPOLL_CLOEXEC);
-  SSL_CTX *context = tls ? tls_context(TLS1_3_VERSION) : NULL;
+  SSL_CTX *context = tls ? tls_context(TLS1_3_VERSION, 0) : NULL;
   for (int i = 0; i < n; i++)
     open_connection(&all[i], port, epoll, context);
 

@@ -1,6 +1,7 @@
 /*
- * tls.h - TLS as the clients speak it, with OpenSSL. Rule: one version, one suite, one group, so that every server does the
- * same work (clients/openssl.cnf says the same to wrk); and the server must prove that it has state/key.pem.
+ * tls.h - TLS as the clients speak it, with OpenSSL. Rule: one version and one group for all; one suite too, so that every
+ * server does the same work (clients/openssl.cnf says the same to wrk), unless what is measured is what servers choose by
+ * themselves; and the server must prove that it has state/key.pem.
  */
 #ifndef CLIENT_TLS_H
 #define CLIENT_TLS_H
@@ -9,12 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static inline SSL_CTX *tls_context(int version) {
+/* `any_suite`: what OpenSSL offers by default. */
+static inline SSL_CTX *tls_context(int version, int any_suite) {
   SSL_CTX *context = SSL_CTX_new(TLS_client_method());
   /* P-256 is offered too because TLS 1.2 wants the certificate's curve in the list; the key share is X25519's. */
   if (!context || !SSL_CTX_set_min_proto_version(context, version) || !SSL_CTX_set_max_proto_version(context, version) ||
-      !SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384") ||
-      !SSL_CTX_set_cipher_list(context, "ECDHE-ECDSA-AES256-GCM-SHA384") ||
+      (!any_suite && (!SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384") ||
+                      !SSL_CTX_set_cipher_list(context, "ECDHE-ECDSA-AES256-GCM-SHA384"))) ||
       !SSL_CTX_set1_groups_list(context, "X25519:P-256") ||
       !SSL_CTX_load_verify_locations(context, "state/cert.pem", NULL)) {
     ERR_print_errors_fp(stderr);

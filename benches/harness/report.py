@@ -24,6 +24,9 @@ ROWS = [
     ("handshake_us", "https: CPU µs per full handshake", "{:.0f}", False),
     ("resumed13_us", "https: CPU µs per resumed handshake, TLS 1.3", "{:.0f}", False),
     ("resumed12_us", "https: CPU µs per resumed handshake, TLS 1.2", "{:.0f}", False),
+    ("handshake_same_us", "... one suite for all: full", "{:.0f}", False),
+    ("resumed13_same_us", "... one suite for all: resumed, TLS 1.3", "{:.0f}", False),
+    ("resumed12_same_us", "... one suite for all: resumed, TLS 1.2", "{:.0f}", False),
     ("big_tls_us", "https: CPU µs per body of 1 MiB", "{:.0f}", False),
     ("idle_tls_bytes", "https: user bytes per idle connection", "{:.0f}", False),
     ("run_p50_us", "500 handshakes at once: µs of an encke_run, middle", "{:.0f}", False),
@@ -39,11 +42,14 @@ class Log:
 
     def __init__(self):
         self.results = {}
+        self.suites = {}  # {metric: {suite: servers that chose it}}
         self.failures = []
         self.file = open(STATE / "results.tsv", "a")
 
     def put(self, metric, server, round_, value, note):
         self.results.setdefault((metric, server), {})[round_] = value
+        if "suite=" in note:
+            self.suites.setdefault(metric, {}).setdefault(note.split("suite=")[1].split()[0], set()).add(server)
         self._write(metric, server, round_, f"{value:.4g}", note)
 
     def failed(self, measure, server, round_, why):
@@ -74,6 +80,12 @@ def table(log, command, started):
             cells.append(cell)
         if any(cells):
             lines.append(f"| {title} | {' | '.join(cells)} |")
+    if log.suites:
+        lines += ["", "Suites:", ""]
+    for metric, title, _, _ in ROWS:
+        if chosen := log.suites.get(metric):
+            text = "; ".join(f"{', '.join(s for s in columns if s in servers)}: {suite}" for suite, servers in chosen.items())
+            lines.append(f"- {title}: {text}")
     lines += ["", "| encke must reach | measured | |", "|---|---|---|"]
     for limit in LIMITS:
         measured, good = limit.judge(results)
