@@ -13,7 +13,7 @@ use super::clock;
 use super::delivery::{SENDS, SENDS_AT_ONCE};
 use super::listener::{system, Listener};
 use super::poller::{Poller, Readiness, Token};
-use super::secure::{Handshakes, Secure};
+use super::secure::{Handshakes, Secure, Tickets};
 use super::wake::Waker;
 use super::watch::Watches;
 use crate::engine::event::{End, Event};
@@ -67,6 +67,7 @@ pub struct Driver {
     /// Ciphertext on its way to a socket.
     pub(super) cipher: Vec<u8>,
     pub(super) handshakes: Handshakes,
+    pub(super) tickets: Tickets,
     found: Vec<Readiness>,
     pub(super) accepting: VecDeque<u32>,
     /// Listeners that rest, and until when.
@@ -107,6 +108,7 @@ impl Driver {
             scratch: vec![0; SCRATCH].into(),
             cipher: Vec::new(),
             handshakes: Handshakes::new(),
+            tickets: Tickets::new(),
             found: Vec::new(),
             accepting: VecDeque::new(),
             resting: 0,
@@ -445,6 +447,9 @@ impl Driver {
     }
 
     fn settle(&mut self) {
+        if !self.progress.is_draining() {
+            self.send_tickets();
+        }
         self.engine.unpause();
         self.stats.publish(&self.engine.counters());
         self.settle_timer();

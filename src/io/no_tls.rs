@@ -27,6 +27,10 @@ impl Session {
         match *self {}
     }
 
+    pub fn ends_with_tickets(&self) -> bool {
+        match *self {}
+    }
+
     pub fn receive(&mut self, _: &mut [u8], _: &mut Vec<u8>, _: &mut dyn FnMut(&[u8])) -> Result<Progress, ()> {
         match *self {}
     }

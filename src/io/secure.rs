@@ -1,6 +1,6 @@
 //! Owns the TLS of connections, between their sockets and the engine. Rules: the engine sees plaintext alone, and hears
-//! that bytes are sent when the last of their ciphertext is; a run makes a few steps of handshakes at most; a stream that
-//! ends without close_notify was cut.
+//! that bytes are sent when the last of their ciphertext is; a run makes a few steps of handshakes at most; tickets go with
+//! what is sent next; a stream that ends without close_notify was cut.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -41,6 +41,8 @@ pub(super) struct Secure {
     /// Ciphertext that the kernel has not taken, from `start`.
     unsent: Vec<u8>,
     start: usize,
+    /// Tickets that nobody waits for, to go in front of the next ciphertext: of the first answer if it is given at once.
+    tickets: Vec<u8>,
     /// How much plaintext at the engine's front `unsent` carries the end of.
     carries: usize,
     /// Waits for a step of its handshake.
@@ -67,6 +69,7 @@ impl Secure {
             session: Session::new(certificates),
             unsent: Vec::new(),
             start: 0,
+            tickets: Vec::new(),
             carries: 0,
             waits: false,
             failed: false,
@@ -120,6 +123,8 @@ impl Secure {
 
 /// Connections that wait for a step of their handshake, in the order in which they came.
 pub(super) type Handshakes = VecDeque<(u32, u32)>;
+/// Connections that said something while their tickets were still here.
+pub(super) type Tickets = Vec<(u32, u32)>;
 
 impl Driver {
     fn secure(&mut self, connection: u32) -> Option<&mut Secure> {
@@ -162,7 +167,7 @@ impl Driver {
 
     /// The first `n` bytes of the scratch buffer came.
     pub(super) fn decrypt(&mut self, connection: u32, n: usize) {
-        let Driver { sockets, engine, scratch, cipher, .. } = self;
+        let Driver { sockets, engine, scratch, cipher, tickets, .. } = self;
         let Some(Some(socket)) = sockets.get_mut(connection as usize) else { return };
         let Some(secure) = socket.secure.as_deref_mut() else { return };
         if secure.failed {
@@ -170,9 +175,18 @@ impl Driver {
         }
         let handshaking = secure.session.is_handshaking();
         cipher.clear();
-        let progress =
-            secure.session.receive(&mut scratch[..n], cipher, &mut |plain| engine.receive(connection, plain));
+        let mut said = false;
+        let progress = secure.session.receive(&mut scratch[..n], cipher, &mut |plain| {
+            said = true;
+            engine.receive(connection, plain);
+        });
         let established = handshaking && !secure.session.is_handshaking();
+        if matches!(progress, Ok(Progress::Established)) && secure.session.ends_with_tickets() {
+            secure.tickets.append(cipher);
+        }
+        if said && !secure.tickets.is_empty() {
+            tickets.push((connection, socket.generation));
+        }
         match progress {
             Ok(Progress::Plain) => {
                 socket.secure = None;
@@ -265,6 +279,11 @@ impl Driver {
         if cipher.is_empty() {
             return true;
         }
+        if !secure.tickets.is_empty() {
+            let tickets = std::mem::take(&mut secure.tickets);
+            cipher.extend_from_slice(&tickets);
+            cipher.rotate_right(tickets.len());
+        }
         let sent = if socket.blocked || secure.has_unsent() {
             0
         } else {
@@ -289,6 +308,22 @@ impl Driver {
             engine.promised(connection, secure.carries);
         }
         true
+    }
+
+    /// Sends the tickets that no answer took along.
+    pub(super) fn send_tickets(&mut self) {
+        while let Some((connection, generation)) = self.tickets.pop() {
+            let Driver { sockets, cipher, .. } = self;
+            let Some(Some(socket)) = sockets.get_mut(connection as usize) else { continue };
+            let Some(secure) = socket.secure.as_deref_mut() else { continue };
+            if socket.generation != generation || secure.tickets.is_empty() {
+                continue;
+            }
+            cipher.clear();
+            cipher.extend_from_slice(&std::mem::take(&mut secure.tickets));
+            self.transmit_cipher(connection, 0);
+            self.tell_wants(connection);
+        }
     }
 
     /// Sends what is left from before. False: the connection is lost.

@@ -9,7 +9,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::Error;
+use rustls::{Error, ProtocolVersion};
 
 use super::records::{is_plain, missing, whole};
 use super::{names, Certificates};
@@ -92,6 +92,11 @@ impl Session {
     /// True from the beginning until the handshake is complete.
     pub fn is_handshaking(&self) -> bool {
         !self.established
+    }
+
+    /// Whether nobody waits for what the call appended in which the handshake completed: in TLS 1.3 these are tickets.
+    pub fn ends_with_tickets(&self) -> bool {
+        self.connection().and_then(|connection| connection.protocol_version()) == Some(ProtocolVersion::TLSv1_3)
     }
 
     /// Takes ciphertext as it came, and decrypts it in place. What must be sent in return is appended to `out`; `plain`
@@ -251,8 +256,8 @@ impl Session {
     pub fn version_and_suite(&self) -> Option<String> {
         let connection = self.connection()?;
         let version = match connection.protocol_version()? {
-            rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
-            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+            ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            ProtocolVersion::TLSv1_2 => "TLSv1.2",
             _ => return None,
         };
         Some(format!("{version} {:?}", connection.negotiated_cipher_suite()?.suite()))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::{ClientConfig, HandshakeKind};
 
 use super::api::Tls;
-use super::client::{run, Client};
+use super::client::{request, run, Client, Trouble};
 use super::host::Host;
 use super::pki::{ca, localhost};
 use super::server::hex;
@@ -91,4 +91,84 @@ fn with_client_certificates() {
             }
         });
     }
+}
+
+fn tickets_of_1_3() -> Arc<ClientConfig> {
+    Setup { versions: &[&rustls::version::TLS13], resumes: true, ..Setup::default() }.config()
+}
+
+/// Nobody waits for it, and sent alone it costs as much as an answer.
+#[test]
+fn the_ticket_goes_with_the_first_answer() {
+    let (host, config) = (Host::start(&usual()), tickets_of_1_3());
+    run(async {
+        let mut client = Client::open(&host, &config).await.expect("a handshake");
+        // What was sent before was read before, and answered before.
+        assert_eq!(kind(&host, &config).await, HandshakeKind::Full);
+        let mut byte = [0];
+        let nothing = client.socket.get_ref().peek(&mut byte).expect_err("nothing has come");
+        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(client.get("/small").await.expect("an answer").body, b"hello");
+        assert_eq!(client.tls.tls13_tickets_received(), 1);
+    });
+}
+
+#[test]
+fn the_ticket_does_not_wait_for_a_late_answer() {
+    let (host, config) = (Host::start(&usual()), tickets_of_1_3());
+    run(async {
+        for _ in 0..3 {
+            let mut client = Client::open(&host, &config).await.expect("a handshake");
+            client.send(request("/held").as_bytes()).await.expect("a server");
+            while client.tls.tls13_tickets_received() == 0 {
+                client.turn().await.expect("a ticket");
+            }
+            assert!(client.plain.is_empty());
+            host.release();
+            assert_eq!(client.answer().await.expect("an answer").body, b"released");
+            assert_eq!(client.tls.tls13_tickets_received(), 1);
+        }
+    });
+}
+
+/// A request in pieces is none yet, but its first piece says that somebody reads.
+#[test]
+fn the_ticket_does_not_wait_for_the_rest_of_a_request() {
+    let (host, config) = (Host::start(&usual()), tickets_of_1_3());
+    run(async {
+        let mut client = Client::open(&host, &config).await.expect("a handshake");
+        let request = request("/small");
+        let (first, rest) = request.as_bytes().split_at(10);
+        client.send(first).await.expect("a server");
+        while client.tls.tls13_tickets_received() == 0 {
+            client.turn().await.expect("a ticket");
+        }
+        client.send(rest).await.expect("a server");
+        assert_eq!(client.answer().await.expect("an answer").body, b"hello");
+    });
+}
+
+#[test]
+fn who_asks_nothing_gets_the_ticket_with_the_end() {
+    let (host, config) = (Host::start(&usual()), tickets_of_1_3());
+    run(async {
+        let mut client = Client::open(&host, &config).await.expect("a handshake");
+        client.close_notify().await;
+        assert_eq!(client.rest().await, Trouble::Ended);
+        assert_eq!(client.tls.tls13_tickets_received(), 1);
+        assert_eq!(kind(&host, &config).await, HandshakeKind::Resumed);
+    });
+}
+
+/// Records are numbered: what is sent before the first answer goes behind the ticket.
+#[test]
+fn a_key_update_goes_behind_the_ticket() {
+    let (host, config) = (Host::start(&usual()), tickets_of_1_3());
+    run(async {
+        let mut client = Client::open(&host, &config).await.expect("a handshake");
+        client.tls.refresh_traffic_keys().expect("TLS 1.3");
+        client.flush().await.expect("a server");
+        assert_eq!(client.get("/small").await.expect("an answer").body, b"hello");
+        assert_eq!(client.tls.tls13_tickets_received(), 1);
+    });
 }
