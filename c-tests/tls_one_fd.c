@@ -96,7 +96,7 @@ static peer *handshake(void) {
   dealt_with("the client's last flight but a byte");
   lets_go(p, 1);
   dealt_with("the end of a handshake");
-  hears(p);
+  if (version == 12) hears(p); /* in 1.3 the ticket goes with the first answer */
   CHECK(tls_established(p));
   CHECK_EQ(SEEN(h, REQUEST) + SEEN(h, DONE), 0);
   return p;
