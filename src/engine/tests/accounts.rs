@@ -1,7 +1,7 @@
 //! Owns the judgement of the engine's accounts: what the counters say is what lies in its memory, counted anew, after
 //! every step. Rule: only a connection that is about to be written to may be behind, and only by its own share.
 
-use crate::engine::connection::{DIRTY, NONE};
+use crate::engine::connection::{CLOSING, CUT, DIRTY, NONE};
 use crate::engine::event::{Due, Event, What};
 use crate::engine::exchange::{ABORTED, BEGUN, BODILESS, DELIVERED, EXPECT, HIDDEN, SETTLED};
 use crate::engine::Engine;
@@ -93,6 +93,13 @@ pub fn check_quiet(driver: &Driver) {
         let lies = exchange.is(EXPECT) && exchange.is(DELIVERED) && !exchange.is(BEGUN | SETTLED | ABORTED | BODILESS);
         let silent = lies && !engine.settings.manual_continue && !engine.leases.is_settled(slot);
         assert!(!silent, "a client waits for 100-continue, and nobody will send it");
+    }
+    if engine.is_draining() {
+        assert!(!engine.may_accept(), "a connection would be accepted in the drain");
+        for connection in 0..engine.connections.slots() {
+            let Some(c) = engine.connections.at(connection) else { continue };
+            assert!(c.first != NONE || c.in_body() || c.is(CLOSING | CUT), "an idle connection outlives the drain");
+        }
     }
     if engine.counters.memory < engine.settings.max_memory {
         assert!(

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::engine::event;
+
 use super::driver::Driver;
 use super::host::Host;
 use super::record::Record;
@@ -81,9 +83,11 @@ impl Host {
             };
             let told = exchange.connection != NONE
                 && engine.connections.at(exchange.connection).is_some_and(|c| c.is(EOF_TOLD))
-                && !exchange.is(SETTLED | ABORTED | TUNNEL)
+                && !exchange.is(SETTLED | ABORTED)
                 && !record.settled;
-            if told {
+            if told && exchange.is(TUNNEL) {
+                assert!(record.body_over, "{}/{}: the end of the tunnel is missing", record.client, record.n);
+            } else if told && engine.settings.wants(event::HALF_CLOSED) {
                 assert!(record.half_closed || record.tunnel, "{}/{}: HALF_CLOSED is missing", record.client, record.n);
             }
         }
@@ -93,7 +97,16 @@ impl Host {
     pub fn check_freed(&self, driver: &Driver) {
         for record in &self.records {
             let Some((_, bytes)) = &record.loan else { continue };
-            assert_eq!(Arc::strong_count(bytes), 1, "{}/{}: the buffer is still held", record.client, record.n);
+            assert_eq!(
+                Arc::strong_count(bytes),
+                1,
+                "{}/{}: the buffer is still held, outbox {} mailbox {} settled {}",
+                record.client,
+                record.n,
+                record.outbox.len(),
+                record.in_mailbox.len(),
+                record.settled
+            );
         }
         let held = |record: &&Record| !record.in_effect_settled();
         let unsettled = self.records.iter().filter(held).count();

@@ -346,9 +346,7 @@ impl Simulation {
     fn check_quiet(&mut self) {
         accounts::check_quiet(&self.driver);
         deadlines::check_quiet(&self.driver);
-        if self.driver.engine.settings.wants(event::HALF_CLOSED) {
-            self.host.check_half_closed(&self.driver);
-        }
+        self.host.check_half_closed(&self.driver);
         let before = self.driver.fingerprint();
         self.driver.run(256, 1000, &mut |_, submission| panic!("the fd is silent, yet a thread said {submission:?}"));
         if let Some(event) = self.driver.next() {

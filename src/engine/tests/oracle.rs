@@ -150,7 +150,8 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
     let mut cut = false;
     while n < client.asks.len() && at < got.len() && !closed && !cut {
         let (ask, record) = (&client.asks[n], host.record(client.index, n));
-        at += informational(&got[at..], ask, record).unwrap_or_else(|| fail(at, n, "an unexpected 1xx"));
+        at += informational(&got[at..], ask, record, !driver.engine.settings.manual_continue)
+            .unwrap_or_else(|| fail(at, n, "an unexpected 1xx"));
         if at == got.len() {
             break;
         }
@@ -270,9 +271,9 @@ fn spoils(record: &Record) -> bool {
 }
 
 /// The length of the informational answers that come first here.
-fn informational(rest: &[u8], ask: &Ask, record: Option<&Record>) -> Option<usize> {
+fn informational(rest: &[u8], ask: &Ask, record: Option<&Record>, by_itself: bool) -> Option<usize> {
     let mut at = 0;
-    let mut automatic = ask.expect;
+    let mut automatic = ask.expect && by_itself;
     let mut told = record.map_or(&[][..], |record| &record.told[..]).iter().filter_map(|(said, _)| match said {
         Said::Inform { status, lines } if !ask.http10 => Some(head(*status, None, lines, "", "")),
         _ => None,

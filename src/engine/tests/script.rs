@@ -144,6 +144,10 @@ impl Ask {
             out.extend_from_slice(b"\r\n");
             rest = &rest[n..];
         }
+        if self.broken {
+            out.extend_from_slice(b"5x\r\n");
+            return out;
+        }
         out.extend_from_slice(if rng.chance(20) { b"0\r\nT: v\r\n\r\n" } else { b"0\r\n\r\n" });
         out
     }
@@ -151,7 +155,12 @@ impl Ask {
 
 /// What one client asks, and how it goes about it.
 pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &Settings) -> (Vec<Ask>, Vec<Act>) {
-    let count = if crowd { rng.range(1, 3) } else { rng.range(1, 8) } as usize;
+    let flood = !crowd && rng.chance(1);
+    let count = match (crowd, flood) {
+        (true, _) => rng.range(1, 3),
+        (_, true) => rng.range(50, 300),
+        _ => rng.range(1, 8),
+    } as usize;
     let mut asks: Vec<Ask> = (0..count).map(|n| Ask::random(rng, n + 1 == count, (client * 100 + n) as u64)).collect();
     for ask in &mut asks[..count - 1] {
         ask.keep_alive = true;
@@ -193,7 +202,7 @@ pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &
     let mut acts = Vec::new();
     let mut gathered = Vec::new();
     let slow = rng.chance(30);
-    let depth = rng.range(1, 8);
+    let depth = if flood { 1000 } else { rng.range(1, 8) };
     for (n, ask) in asks.iter().enumerate() {
         gathered.extend_from_slice(&ask.head_bytes(client, n));
         if ask.expect && ask.bad.is_none() {
