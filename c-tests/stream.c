@@ -171,6 +171,20 @@ static void bodiless(void) {
   CHECK_TEXT(peer_nth(p, 5)->body, "sent");
   CHECK(memmem(p->in, p->n, "not sent", 8) == NULL);
   peer_close(p);
+
+  SECTION("the head goes out before the end, also with a first piece that is not sent");
+  p = peer_tcp(port);
+  p->head_only = 1;
+  id = next_request(p, HEAD);
+  r = with(200, 0, 0);
+  r.body = "not sent", r.body_len = 8;
+  CHECK_OK(encke_begin(h->s, id, &r, sizeof r));
+  UNTIL(peer_finals(p) == 1);
+  CHECK_OK(encke_end(h->s, id, NULL, 0));
+  answer(h, next_request(p, GET), "sent");
+  UNTIL(peer_finals(p) == 2);
+  CHECK(memmem(p->in, p->n, "not sent", 8) == NULL);
+  peer_close(p);
   UNTIL(host_all_done(h));
 }
 

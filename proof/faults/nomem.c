@@ -1,11 +1,12 @@
 /*
- * nomem.c - no memory for what is large. The rule of the library: what comes from the host and can be large is copied by
- * allocations that may fail, ENCKE_E_NOMEM then, and nothing was taken; its own small allocations end the process, as
- * everywhere in Rust. Each call is made with a body of a megabyte, on the loop thread and on another, while its n-th
- * allocation above half of that fails.
+ * nomem.c - no memory for what is large. The rule of the library: what comes from the host or from a peer and can be large is
+ * kept in allocations that may fail. Then a call says ENCKE_E_NOMEM and took nothing, and a connection is answered with 503
+ * or ends; its own small allocations end the process, as everywhere in Rust.
+ * First each call is made with a body of a megabyte, on the loop thread and on another, while its n-th allocation above half
+ * of that fails; then the n-th of at least LEAST bytes, for every n, while the clients of traffic.c are served.
  *
  *   nomem            all of it
- *   nomem survey     besides, what becomes of every failing allocation of 4 KiB and more in a run of traffic.c
+ *   nomem survey     besides, what becomes of every failing allocation of 4 KiB and more there
  */
 #include "faults.h"
 
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 enum { LARGE = 1 << 20 };
+enum { LEAST = 64 << 10, SMALL = 4 << 10 };
 enum { REPLY, RESPOND, BEGIN, WRITE, CALLS };
 
 static const char *const names[] = {"encke_reply", "encke_respond", "encke_begin with a first piece", "encke_write"};
@@ -147,15 +149,38 @@ static unsigned all_cases(void) {
   return bad;
 }
 
-/* ---- the survey ---------------------------------------------------------------------------------------------------------------- */
+/* ---- while clients are served ---------------------------------------------------------------------------------------------------------------- */
+
+static size_t least;
+
+static void arm(const fault *f) { allocations_arm(f->n, least); }
+
+static int happened(void) { return allocations_failed() > 0; }
 
 static void play_traffic(const void *what) {
   const unsigned *n = what;
-  fault none = {.call = -1, .times = 1, .effect = UNSEEN};
-  (void)host_tls();
-  allocations_arm(*n, 4096);
-  scene_traffic(&none, ENCKE_WATCH_ONE);
-  report->failed = allocations_failed() > 0;
+  const fault f = {.call = -1, .n = *n, .times = 1, .effect = NO_MEMORY, .arm = arm, .happened = happened};
+  scene_traffic(&f, ENCKE_WATCH_ONE);
+  report->failed = happened();
+}
+
+static unsigned every_n(int tls) {
+  unsigned bad = 0, failed = 0;
+  least = LEAST;
+  if (tls) setenv("ENCKE_TEST_TLS", "1.3", 1);
+  else unsetenv("ENCKE_TEST_TLS");
+  for (unsigned n = 1; n < 5000; n++) {
+    int status = in_child(play_traffic, &n);
+    if (status == 0 && !report->failed) break;
+    failed++;
+    if (status == 0) continue;
+    bad++;
+    fprintf(stderr, "FAILED: while clients are served%s, allocation %u of at least %d bytes: the process %s\n", tls ? " over TLS" : "", n, LEAST,
+            WIFSIGNALED(status) ? "ends by a signal" : "finds a fault");
+    if (bad == 5) break;
+  }
+  printf("no memory%s: %u allocations of at least %d bytes failed while clients were served, %u badly\n", tls ? ", TLS" : "", failed, LEAST, bad);
+  return bad;
 }
 
 static void on_abort(int number) {
@@ -167,6 +192,7 @@ static void on_abort(int number) {
 static void survey(void) {
   unsigned ended = 0, served = 0, other = 0;
   size_t largest = 0;
+  least = SMALL;
   signal(SIGABRT, on_abort);
   for (unsigned n = 1; n < 5000; n++) {
     int status = in_child(play_traffic, &n);
@@ -189,7 +215,8 @@ int main(int argc, char **argv) {
     return 77;
   }
   body = pattern(LARGE, 1);
-  unsigned bad = all_cases();
+  unsigned bad = all_cases() + every_n(0);
+  if (encke_has_feature("tls")) bad += every_n(1);
   if (argc > 1 && strcmp(argv[1], "survey") == 0) survey();
   free(body);
   return bad > 0;

@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { STREAM = 700000, LENT = 150000, FILE_SIZE = 300000, UPLOAD = 120000, BODY = 20000 };
+enum { STREAM = 700000, LENT = 150000, FILE_SIZE = 300000, UPLOAD = 150000, BODY = 100000 };
 
 static const fault *want;
 static host *h;
@@ -32,6 +32,7 @@ static void go_on(stream *s) {
     size_t part = STREAM - s->at < 30000 ? STREAM - s->at : 30000;
     int rc = encke_write(h->s, s->id, streamed + s->at, part);
     if (rc == ENCKE_E_AGAIN) return;
+    if (rc == ENCKE_E_NOMEM && want->effect == NO_MEMORY) continue; /* nothing was taken */
     CHECK(rc == ENCKE_OK || rc == ENCKE_E_GONE);
     if (rc == ENCKE_E_GONE) break;
     s->at += part;
@@ -86,7 +87,9 @@ static void on_request(const event *x) {
   } else if (x->head->flags & ENCKE_HEAD_BODY_FOLLOWS) {
     return; /* its BODY events end it */
   } else if (x->len > 0) {
-    rc = encke_reply(h->s, x->id, 200, "text/plain", x->data, x->len);
+    r.body = x->data, r.body_len = x->len;
+    do rc = encke_respond(h->s, x->id, &r, sizeof r);
+    while (rc == ENCKE_E_NOMEM && want->effect == NO_MEMORY);
   } else {
     rc = encke_reply(h->s, x->id, 200, "text/plain", x->target, strlen(x->target));
   }
@@ -139,7 +142,7 @@ static void on_event(host *host_, const event *x) {
 /* The nth final response: whole and as it should be, or cut. */
 static int whole(peer *p, size_t nth, const char *body, size_t n) {
   response *r = peer_nth(p, nth);
-  if (r->truncated) return 0;
+  if (r->truncated || (r->status == 503 && want->effect == NO_MEMORY)) return 0;
   CHECK_EQ(r->status, 200);
   CHECK_BYTES(r->body, r->len, body, n);
   return 1;
@@ -257,6 +260,8 @@ static int asks_for_a_file;
 
 /* A UNIX socket has no port to tell it by. */
 static int may_lose(int its_port) {
+  static int lost;
+  if (want->effect == NO_MEMORY) return want->happened() && lost++ == 0;
   if (want->effect == LOSES_FILE) return asks_for_a_file && inject_done() > 0;
   /* ACCEPT: what was accepted and could not be watched. */
   return (want->effect == LOSES || want->effect == ACCEPT) && inject_hit(its_port);
@@ -326,7 +331,7 @@ void scene_traffic(const fault *f, uint64_t watch) {
   (void)host_tls(); /* certificates: once, and not counted */
   int before = count_fds();
 
-  h = HOST({ENCKE_OPT_WATCH, watch}, {ENCKE_OPT_BODY_WINDOW, 16384}, {ENCKE_OPT_HEAD_TIMEOUT_MS, 20}, {ENCKE_OPT_BUFFER_BODY, 30000},
+  h = HOST({ENCKE_OPT_WATCH, watch}, {ENCKE_OPT_BODY_WINDOW, 16384}, {ENCKE_OPT_HEAD_TIMEOUT_MS, 20}, {ENCKE_OPT_BUFFER_BODY, 110000},
            {ENCKE_OPT_HIGH_WATER, 100000}, {ENCKE_OPT_LOW_WATER, 30000});
   h->on = on_event;
   encke_id local = 0, tcp = 0;
@@ -334,7 +339,8 @@ void scene_traffic(const fault *f, uint64_t watch) {
   port = host_port(h, tcp);
   snprintf(unix_path, sizeof unix_path, "/tmp/encke-faults-%d.sock", (int)getpid());
   CHECK_OK(encke_listen(h->e, textf("unix:%s", unix_path), host_tls(), &local));
-  inject_arm(f->call, f->n, f->times, f->error);
+  if (f->arm) f->arm(f);
+  else inject_arm(f->call, f->n, f->times, f->error);
 
   ask_bystander();
   for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {

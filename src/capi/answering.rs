@@ -8,7 +8,7 @@ use super::guard::any_thread;
 use super::input;
 use super::response::{check, encke_response, Checked, Source};
 use super::types::{encke_field, encke_id, encke_sender};
-use crate::engine::answer::{Answer, Body};
+use crate::engine::answer::Answer;
 use crate::engine::id::Id;
 use crate::engine::lease::{Settle, Settled};
 use crate::engine::mailbox::Submission;
@@ -48,14 +48,16 @@ pub unsafe extern "C" fn encke_reply(
             let (close, length, seen) = (false, None, Seen::default());
             let inner = if sender.open().is_ok() { sender.on_loop() } else { None };
             let result = match inner {
-                Some(inner) => sender.respond_here(inner, id, || Answer {
-                    status,
-                    close,
-                    length,
-                    lines: Cow::Borrowed(b""),
-                    seen,
-                    content_type,
-                    body: Body::Copy(body),
+                Some(inner) => Source::Copy(body).copy_if_large().and_then(|body| {
+                    sender.respond_here(inner, id, || Answer {
+                        status,
+                        close,
+                        length,
+                        lines: Cow::Borrowed(b""),
+                        seen,
+                        content_type,
+                        body: body.take(),
+                    })
                 }),
                 None => {
                     let checked = Checked { status, close, length, seen, body: Source::Copy(body) };

@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, FromRawFd};
 use super::input;
 use super::types::{encke_fd_t, encke_field, ENCKE_UNKNOWN};
 use crate::engine::answer::Body;
-use crate::engine::output::Lent;
+use crate::engine::output::{Lent, COPY_LIMIT};
 use crate::engine::Error;
 use crate::http1::response::{Place, Seen};
 
@@ -72,6 +72,7 @@ pub(super) struct Checked<'a> {
 
 pub(super) enum Source<'a> {
     Copy(&'a [u8]),
+    Owned(Vec<u8>),
     Borrow(Borrowed, u64),
     File { fd: encke_fd_t, offset: u64, len: u64 },
 }
@@ -160,9 +161,19 @@ impl<'a> Source<'a> {
     pub(super) fn take(self) -> Body<'a> {
         match self {
             Source::Copy(bytes) => Body::Copy(bytes),
+            Source::Owned(bytes) => Body::Owned(bytes),
             Source::Borrow(bytes, cookie) => Body::Lent { bytes: Box::new(bytes), cookie },
             // SAFETY: the host gave the fd away; the lease was won, so it is taken exactly once.
             Source::File { fd, offset, len } => Body::File { file: unsafe { File::from_raw_fd(fd) }, offset, len },
+        }
+    }
+
+    /// What the engine would have to copy whole is copied now, as long as a lack of memory can still be told.
+    #[inline]
+    pub(super) fn copy_if_large(self) -> Result<Source<'a>, Error> {
+        match self {
+            Source::Copy(bytes) if bytes.len() > COPY_LIMIT => Ok(Source::Owned(input::copy(bytes)?)),
+            small => Ok(small),
         }
     }
 
@@ -170,6 +181,7 @@ impl<'a> Source<'a> {
     pub(super) fn keep(self) -> Result<Kept, Error> {
         Ok(match self {
             Source::Copy(bytes) => Kept::Owned(input::copy(bytes)?),
+            Source::Owned(bytes) => Kept::Owned(bytes),
             Source::Borrow(bytes, cookie) => Kept::Borrow(bytes, cookie),
             Source::File { fd, offset, len } => Kept::File { fd, offset, len },
         })

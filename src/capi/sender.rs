@@ -282,6 +282,7 @@ impl encke_sender {
             return Err(self.settle_closed(id));
         }
         if let Some(inner) = self.on_loop() {
+            let body = body.copy_if_large()?;
             let lines = Cow::Borrowed(lines);
             return self.respond_here(inner, id, || Answer {
                 status,
@@ -322,6 +323,7 @@ impl encke_sender {
         };
         let switching = status == 101;
         if let Some(mut inner) = self.on_loop() {
+            let body = body.copy_if_large()?;
             let pin = self.leases.begin(id, length, first, switching)?;
             let lines = Cow::Borrowed(lines);
             let answer = Answer { status, close, length, lines, seen, content_type: None, body: body.take() };

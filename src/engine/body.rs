@@ -15,6 +15,7 @@ use super::Engine;
 pub(super) const DROP_ALLOWANCE: u64 = 64 << 10;
 /// Bytes of a body in one event at the most.
 const PIECE: usize = 64 << 10;
+const NO_MEMORY: Fault = Fault { status: 503, text: "no memory" };
 
 impl Engine {
     /// Bytes of a body; true: it is over.
@@ -99,11 +100,16 @@ impl Engine {
             Mode::Drop { allowance } => *allowance -= (piece.len() as u64).min(*allowance),
             Mode::Stream { unacknowledged } => {
                 *unacknowledged += piece.len() as u64;
-                if !piece.is_empty() || done {
-                    self.push_body(body.exchange, piece, !done);
+                if (!piece.is_empty() || done) && !self.push_body(body.exchange, piece, !done) {
+                    self.fail_body(connection, body, NO_MEMORY, End::Limit);
+                    return (Step::Took(data.len()), true);
                 }
             }
             Mode::Gather(head) => {
+                if head.bytes.try_reserve(piece.len()).is_err() {
+                    self.fail_body(connection, body, NO_MEMORY, End::Limit);
+                    return (Step::Took(data.len()), true);
+                }
                 head.bytes.extend_from_slice(piece);
                 if head.body().len() > self.settings.buffer_body {
                     self.start_streaming(body, !done);
@@ -141,22 +147,31 @@ impl Engine {
         !delivered || !self.leases.is_settled(id.slot())
     }
 
-    pub(super) fn push_body(&mut self, id: Id, piece: &[u8], more: bool) {
+    /// False: there is no memory for it. It needs none for an empty piece.
+    pub(super) fn push_body(&mut self, id: Id, piece: &[u8], more: bool) -> bool {
         if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {
             exchange.flags &= !exchange::EXPECT;
         }
-        self.counters.memory += piece.len() as u64;
         if let Some((data, open)) = self.events.last_body(id) {
             // Small pieces, such as those of small chunks, come to the host together.
             if data.len() + piece.len() <= PIECE {
+                if data.try_reserve(piece.len()).is_err() {
+                    return false;
+                }
                 data.extend_from_slice(piece);
                 *open = more;
-                return;
+                self.counters.memory += piece.len() as u64;
+                return true;
             }
         }
         let mut data = self.pool.buffer();
+        if data.try_reserve(piece.len()).is_err() {
+            return false;
+        }
         data.extend_from_slice(piece);
+        self.counters.memory += piece.len() as u64;
         self.events.push(id, What::Body { data, more });
+        true
     }
 
     /// A gathered body became too large to come whole: it comes in pieces from here.

@@ -66,8 +66,9 @@ impl Engine {
                 let taken = self.consume(connection, data, &mut input);
                 self.keep(connection, input, &data[taken..]);
             } else {
-                input.bytes.extend_from_slice(data);
-                self.work_off(connection, input);
+                if let Some(input) = self.append(connection, input, data) {
+                    self.work_off(connection, input);
+                }
             }
         } else {
             // The usual case: whole requests straight from the driver's buffer.
@@ -109,9 +110,23 @@ impl Engine {
 
     // ---- buffers -----------------------------------------------------------------------------------------------------
 
-    fn keep(&mut self, connection: u32, mut input: Box<Input>, rest: &[u8]) {
-        input.bytes.extend_from_slice(rest);
-        self.put_back(connection, input);
+    fn keep(&mut self, connection: u32, input: Box<Input>, rest: &[u8]) {
+        if let Some(input) = self.append(connection, input, rest) {
+            self.put_back(connection, input);
+        }
+    }
+
+    /// Without memory for what the peer has sent its connection ends, and the buffer with it.
+    fn append(&mut self, connection: u32, mut input: Box<Input>, bytes: &[u8]) -> Option<Box<Input>> {
+        if input.bytes.try_reserve(bytes.len()).is_ok() {
+            input.bytes.extend_from_slice(bytes);
+            return Some(input);
+        }
+        if let Some(c) = self.connections.at_mut(connection) {
+            c.input = Some(input);
+        }
+        self.cut(connection, End::Limit);
+        None
     }
 
     fn work_off(&mut self, connection: u32, mut input: Box<Input>) {
@@ -357,7 +372,8 @@ impl Engine {
         // The whole body may lie behind the head already.
         if let (Coding::Length(length), true) = (&coding, gather) {
             let length = *length as usize;
-            if let Some(bytes) = data[head_len..].get(..length) {
+            let bytes = data[head_len..].get(..length);
+            if let Some(bytes) = bytes.filter(|_| head.bytes.try_reserve(length).is_ok()) {
                 head.bytes.extend_from_slice(bytes);
                 self.hand_over(head);
                 return Step::Took(head_len + length);
@@ -440,7 +456,9 @@ impl Engine {
         }
         if let Some(mut body) = body {
             match (&body.framing, &body.mode) {
-                (Coding::Raw, Mode::Stream { .. }) => self.push_body(body.exchange, b"", false),
+                (Coding::Raw, Mode::Stream { .. }) => {
+                    self.push_body(body.exchange, b"", false);
+                }
                 (_, Mode::Drop { .. }) => {}
                 (_, Mode::Frames(_)) => self.lose_socket(body.exchange),
                 _ => {

@@ -95,6 +95,9 @@ impl Driver {
         let waker = Arc::new(Waker::new().map_err(fault)?);
         let mut poller = if watch_each { Poller::host() } else { Poller::queue().map_err(fault)? };
         poller.add(waker.fd(), Token::Wake).map_err(fault)?;
+        let mut scratch = Vec::new();
+        scratch.try_reserve_exact(SCRATCH).map_err(|_| Error::NoMemory)?;
+        scratch.resize(SCRATCH, 0);
         let engine = Engine::new(settings, tag, clock::monotonic(), clock::unix());
         Ok(Driver {
             engine,
@@ -105,7 +108,7 @@ impl Driver {
             mailbox: Arc::default(),
             waker,
             stats: Arc::default(),
-            scratch: vec![0; SCRATCH].into(),
+            scratch: scratch.into(),
             cipher: Vec::new(),
             handshakes: Handshakes::new(),
             tickets: Tickets::new(),

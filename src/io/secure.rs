@@ -257,7 +257,7 @@ impl Driver {
                 }
             };
             let Some(taken) = taken else {
-                // The session is used up: it has said so to the peer.
+                // The session is used up and has said so to the peer, or there is no memory.
                 if self.transmit_cipher(connection, 0) {
                     self.lose(connection);
                 }
@@ -303,6 +303,10 @@ impl Driver {
         } else {
             socket.blocked |= !secure.has_unsent();
             secure.slow = true;
+            if secure.unsent.try_reserve(cipher.len() - sent).is_err() {
+                self.lose(connection);
+                return false;
+            }
             secure.unsent.extend_from_slice(&cipher[sent..]);
             secure.carries += carries;
             engine.promised(connection, secure.carries);

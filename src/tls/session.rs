@@ -212,6 +212,7 @@ impl Session {
             return Err(Failure::new(if self.closing { "closed" } else { "still handshaking" }));
         }
         let expected = data.len() + data.len().div_ceil(RECORD) * OVERHEAD;
+        out.try_reserve(expected).map_err(|_| Failure::new("no memory"))?;
         self.write(out, expected, |traffic, space| traffic.encrypt(data, space)).map_err(|failure| self.fail(failure))
     }
 
