@@ -5,6 +5,7 @@ DESTDIR ?=
 BUILD   ?= build
 CMAKE   ?= cmake
 T       ?= 60
+EACH ?= 5
 CASES   ?= 200000
 SEED    ?= 1
 SEEDS   ?= 2000
@@ -14,7 +15,8 @@ MAKEFLAGS += --no-print-directory
 NEED    := sh cmake/need.sh
 C_TOOLS := rust gcc:cc libc6-dev cmake:cmake
 
-.PHONY: help run test sim mutants fuzz fuzz-coverage differential conformance bench bench-quick install header check-targets clean
+.PHONY: help run test sim mutants fuzz fuzz-coverage differential conformance faults attacks soak model miri sanitize bench bench-quick \
+  install header check-targets clean
 
 help:
 	@echo 'make run            build, then serve an example on http://$(HTTP_AT) and https://$(HTTPS_AT) (a select() loop, the plainest host)'
@@ -24,6 +26,11 @@ help:
 	@echo 'make fuzz           fuzz every target, T=$(T) seconds each; TARGET=name one of them; fuzz-coverage: what the corpora reach'
 	@echo 'make differential   the request parser beside h11 and llhttp: CASES=$(CASES) SEED=$(SEED), a minute or two'
 	@echo 'make conformance    outside suites against an example server, with a score: SUITES=names, two minutes'
+	@echo 'make faults         every system call and every large allocation fails at its n-th time, for every n: some minutes'
+	@echo 'make attacks        clients that mean ill, beside one who must be served: EACH=$(EACH) seconds each, NAME=those with it'
+	@echo 'make soak           mixed traffic for T=$(T) seconds (from 90 on memory is judged)'
+	@echo 'make model          every interleaving of the wake-up from other threads, by loom'
+	@echo 'make miri sanitize  the engine under Miri; the library under ThreadSanitizer and AddressSanitizer (nightly Rust, or skipped)'
 	@echo 'make bench          measure beside the usual C servers, about 10 minutes; bench-quick: ours and the floor, 1 minute'
 	@echo 'make install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make header         write include/encke.h and cmake/encke.map anew from src/capi'
@@ -67,6 +74,18 @@ differential:
 
 conformance:
 	@sh conformance/run.sh $(SUITES)
+
+faults model miri sanitize:
+	@$(NEED) $(C_TOOLS)
+	@sh proof/run.sh $@
+
+attacks:
+	@$(NEED) $(C_TOOLS) libssl-dev
+	@sh proof/run.sh attacks '$(EACH)' '$(NAME)'
+
+soak:
+	@$(NEED) $(C_TOOLS) libssl-dev
+	@sh proof/run.sh soak '$(T)'
 
 bench bench-quick:
 	@$(MAKE) --no-print-directory -C benches $@

@@ -74,6 +74,12 @@ step "the build with aws-lc"
 other aws-lc all -DENCKE_TLS_PROVIDER=aws-lc -DBUILD_SHARED_LIBS=OFF
 ctest --test-dir "$build/aws-lc" --output-on-failure -R https_examples
 
+step "failures, attacks, threads and load on the installed package, in short"
+sh proof/run.sh quick "$stage" "$PWD/$build/proof"
+
+step "the corpora of the fuzzers"
+cargo test --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz/replay --test replay
+
 step "C tests on the installed package"
 sh c-tests/run.sh "$stage" "$PWD/$build/c-tests"
 

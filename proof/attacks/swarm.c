@@ -179,14 +179,18 @@ static void turn(ground *g, const script *s, conn *c) {
   if (!c->over) hear(g, s, c);
 }
 
+/* Half-way; also at the end, where a slow machine leaves no turn in between. */
+static void command(ground *g) {
+  if (g->command_at == 0 || (going(g) && now_us() < g->command_at)) return;
+  g->command_at = 0;
+  server_command(g->box, g->server, g->command, g->grace_ms);
+}
+
 void swarm(ground *g, int n, const script *s) {
   conn *conns = need(calloc((size_t)n, sizeof *conns));
   for (int i = 0; i < n; i++) conns[i].fd = -1;
   while (going(g)) {
-    if (g->command_at && now_us() >= g->command_at) {
-      g->command_at = 0;
-      server_command(g->box, g->server, g->command, g->grace_ms);
-    }
+    command(g);
     for (int i = 0; i < n && going(g); i++) {
       conn *c = &conns[i];
       if (c->fd >= 0 && c->over) g->ended++;
@@ -199,6 +203,7 @@ void swarm(ground *g, int n, const script *s) {
     }
     if (s->pause_ms) wait_a_little();
   }
+  command(g);
   for (int i = 0; i < n; i++) conn_close(&conns[i], s);
   free(conns);
 }

@@ -35,6 +35,7 @@ typedef struct {
   _Atomic uint64_t answers, reconnects;
   latencies on_open, on_new; /* requests on an open connection; connection, handshake and request */
   atomic_int stop, failed, was_closed;
+  atomic_int rest; /* clients close their connections and wait */
   char fault[512]; /* what the first that failed has to say */
 } box;
 

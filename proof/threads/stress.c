@@ -1,14 +1,16 @@
 /*
  * stress.c - eight threads with the sender, any call on any request at any moment, while the loop thread serves, clients
- * leave, and at last frees the encke in the middle of it. The rule: every call has one of its documented results, of all
- * settles of a request at most one is accepted, and after encke_free every call says so. Meant for a library that was
- * built with ThreadSanitizer or AddressSanitizer (proof/sanitize.sh); without it is a test of results alone.
+ * leave, and at last frees the encke in the middle of it; in between, duels: two threads settle the same request at the
+ * same moment. The rule: every call has one of its documented results, of all settles of a request at most one is accepted,
+ * and after encke_free every call says so. Meant for a library that was built with ThreadSanitizer or AddressSanitizer
+ * (proof/sanitize.sh); without it is a test of results alone.
  *
  *   stress [ROUNDS [SEED]]
  */
 #include "../../c-tests/check.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #define WORKERS 8
@@ -179,6 +181,53 @@ static void round_of(uint64_t *seed) {
     if (peers[i]) peer_close(peers[i]);
 }
 
+/* ---- duels ---------------------------------------------------------------------------------------------------------------- */
+
+static atomic_int arrived;
+
+static void *duellist(void *unused) {
+  (void)unused;
+  for (int i = 0; i < MOST; i++) {
+    atomic_fetch_add(&arrived, 1);
+    for (int spins = 1; atomic_load(&arrived) < 2 * (i + 1); spins++)
+      if (spins % 10000 == 0) sched_yield();
+    int rc = encke_reply(shared, atomic_load(&ids[i]), 200, "text/plain", "once", 4);
+    CHECK(rc == ENCKE_OK || rc == ENCKE_E_GONE);
+    if (rc == ENCKE_OK) atomic_fetch_add(&settled[i], 1);
+  }
+  encke_sender_unref(shared);
+  return NULL;
+}
+
+static void duels(void) {
+  pthread_t threads[2];
+  peer *peers[CLIENTS];
+  for (int i = 0; i < MOST; i++) atomic_store(&settled[i], 0);
+  atomic_store(&known, 0), atomic_store(&arrived, 0);
+  h = HOST_PLAIN();
+  h->on = on_event;
+  int port = host_listen(h);
+  for (int i = 0; i < CLIENTS; i++) {
+    peers[i] = peer_tcp(port);
+    for (int k = 0; k < DEPTH; k++) peer_send(peers[i], textf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", k));
+  }
+  UNTIL(atomic_load(&known) == MOST);
+  shared = h->s;
+  for (int i = 0; i < 2; i++) {
+    encke_sender_ref(shared);
+    CHECK(pthread_create(&threads[i], NULL, duellist, NULL) == 0);
+  }
+  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+  for (int i = 0; i < MOST; i++) CHECK_EQ(atomic_load(&settled[i]), 1);
+  for (int i = 0; i < CLIENTS; i++) {
+    UNTIL(peer_finals(peers[i]) == DEPTH);
+    for (size_t k = 0; k < DEPTH; k++) CHECK_TEXT(peer_nth(peers[i], k)->body, "once");
+    peer_close(peers[i]);
+  }
+  UNTIL(host_all_done(h));
+  host_close(h);
+}
+
 int main(int argc, char **argv) {
   int rounds = argc > 1 ? atoi(argv[1]) : 60;
   uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
@@ -186,6 +235,8 @@ int main(int argc, char **argv) {
     uint64_t of_round = seed + (uint64_t)i;
     SECTION(textf("round %d, seed %llu", i, (unsigned long long)of_round));
     round_of(&of_round);
+    SECTION(textf("duels of round %d", i));
+    duels();
   }
   return check_end();
 }
