@@ -27,6 +27,7 @@ typedef struct {
   _Atomic uint64_t smuggled;  /* requests that nobody sent as such */
   _Atomic uint64_t trouble;   /* ENCKE_EV_LISTENER */
   _Atomic uint64_t taken;     /* bytes of uploads that came */
+  _Atomic uint64_t in_use;    /* bytes that malloc has given out, as of the last rest; 0: it does not tell */
   atomic_int drained;
   latencies pass;             /* CPU time of one encke_run and the drain behind it */
   /* for the server */

@@ -15,6 +15,9 @@
 #include "pattern.h"
 
 #include <errno.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -162,6 +165,30 @@ static void *worker(void *unused) {
 
 /* ---- the process ---------------------------------------------------------------------------------------------------------------- */
 
+/* What malloc has given out and not got back, of all its arenas; 0: this C library does not tell. */
+static uint64_t allocated(void) {
+#if defined(__GLIBC__)
+  char *text = NULL;
+  size_t n = 0;
+  uint64_t system = 0, kept = 0;
+  FILE *f = open_memstream(&text, &n);
+  if (!f || malloc_info(0, f) != 0 || fclose(f) != 0) return 0;
+  /* The sums over all arenas stand behind the last of them. */
+  const char *sums = strstr(text, "</heap>");
+  for (const char *next = sums; next; next = strstr(next + 1, "</heap>")) sums = next;
+  for (const char *at = sums; at && (at = strstr(at, "<total type=\"")) != NULL; at++) {
+    const char *size = strstr(at, "size=\"");
+    if (size && strncmp(at + 13, "mmap", 4) != 0) kept += strtoull(size + 6, NULL, 10);
+  }
+  const char *current = sums ? strstr(sums, "<system type=\"current\" size=\"") : NULL;
+  if (current) system = strtoull(current + 29, NULL, 10);
+  free(text);
+  return system > kept ? system - kept : 0;
+#else
+  return 0;
+#endif
+}
+
 static void publish(void) {
   box *b = self->box;
   encke_stats s;
@@ -176,6 +203,7 @@ static void publish(void) {
   atomic_store(&b->bytes_out, s.bytes_out);
   atomic_store(&b->memory, s.memory);
   atomic_store(&b->queued, s.queued_bytes);
+  if (atomic_load(&b->rest) && s.connections == 0) atomic_store(&b->in_use, allocated());
   if (s.memory > atomic_load(&b->memory_most)) atomic_store(&b->memory_most, s.memory);
   if (s.connections > atomic_load(&b->connections_most)) atomic_store(&b->connections_most, s.connections);
 }

@@ -169,7 +169,7 @@ static int play(void *role_) {
 
 /* ---- what is noted -------------------------------------------------------------------------------------------------------------- */
 
-typedef struct { int second, fds; long rss; uint64_t connections, requests, answers, memory, aborted, in, out; } sample;
+typedef struct { int second, fds; long rss; uint64_t connections, requests, answers, memory, aborted, in, out, in_use; } sample;
 
 static int by_rss(const void *a, const void *b) {
   const sample *x = a, *y = b;
@@ -188,7 +188,7 @@ static long median_rss(const sample *from, size_t n) {
 static sample take(pid_t pid, int second) {
   box *b = shared;
   return (sample){second, fds_of(pid), rss_kib(pid), atomic_load(&b->connections), atomic_load(&b->requests), atomic_load(&b->answers),
-                  atomic_load(&b->memory), atomic_load(&b->aborted), atomic_load(&b->bytes_in), atomic_load(&b->bytes_out)};
+                  atomic_load(&b->memory), atomic_load(&b->aborted), atomic_load(&b->bytes_in), atomic_load(&b->bytes_out), atomic_load(&b->in_use)};
 }
 
 static void show(const sample *s, size_t n) {
@@ -267,6 +267,9 @@ int main(int argc, char **argv) {
   printf("RSS under traffic %ld KiB after the warm-up (%zu s), %ld KiB at the end: %+.2f %%\n", before, warm, after, percent(before, after));
   printf("RSS at rest %ld KiB after the warm-up, %ld KiB at the end (%zu rests): %+.2f %%; fds %d before, %d after\n", rest_before, rest_after,
          resting, growth, fds, fds_of(serving));
+  if (resting > first)
+    printf("in use at rest, by malloc: %llu bytes after the warm-up, %llu at the end\n", (unsigned long long)rests[first].in_use,
+           (unsigned long long)rests[resting - 1].in_use);
   if ((growth > 2 || growth < -2) && !(argc > 2 && strcmp(argv[2], "quick") == 0)) box_fail(shared, "the memory is not flat");
   server_command(shared, serving, DRAIN, 1000);
   if (end_process(serving, 30, "the server") != 0) box_fail(shared, "the server did not end well");
