@@ -148,7 +148,13 @@ impl Engine {
     fn put_back(&mut self, connection: u32, input: Box<Input>) {
         match self.connections.at_mut(connection) {
             Some(c) if !input.bytes.is_empty() || input.body.is_some() => c.input = Some(input),
-            _ => self.pool.give_input(input),
+            Some(c) => {
+                if c.first == NONE && !c.is(LINGERS) {
+                    c.since = self.now; // it may have been the rest of a body that nobody wanted
+                }
+                self.pool.give_input(input)
+            }
+            None => self.pool.give_input(input),
         }
         self.recharge(connection);
     }

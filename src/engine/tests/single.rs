@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use crate::engine::answer::{Answer, Body};
 use crate::engine::event::{self, What};
 use crate::engine::id::{Id, Tag};
+use crate::engine::lease::Settle;
 use crate::engine::output::Front;
 use crate::engine::peer::Peer;
 use crate::engine::settings::Settings;
@@ -107,4 +108,27 @@ fn the_time_of_a_body_begins_with_it_although_its_request_had_to_wait() {
     one.engine.set_now(10_100, 1_000_000_010);
     one.engine.expire(256);
     assert!(one.written().starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn a_connection_is_idle_from_the_end_of_a_body_that_nobody_wanted() {
+    let mut one = One::new(Settings { buffer_body: 0, idle_timeout: 1000, ..Settings::default() });
+    one.engine.receive(one.connection, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhal");
+    let id = one.request();
+    assert!(one.event().is_some_and(|(_, text)| text.starts_with("Body")));
+    one.engine.leases().clone().settle(id, Settle::Whole).expect("a fresh request");
+    let (lines, seen, body) = (Cow::Borrowed(&b""[..]), Seen::default(), Body::Copy(b"no"));
+    one.engine.respond(id, Answer { status: 403, close: false, length: None, lines, seen, content_type: None, body });
+    assert!(one.written().starts_with("HTTP/1.1 403 "));
+    one.engine.set_now(900, 1_000_000_000);
+    one.engine.receive(one.connection, b"f of i");
+    one.engine.set_now(1_500, 1_000_000_001);
+    one.engine.expire(256);
+    assert!(
+        one.engine.wants_input(one.connection) && !one.engine.is_dirty(),
+        "it is idle for 600 of 1,000 milliseconds"
+    );
+    one.engine.set_now(2_000, 1_000_000_002);
+    one.engine.expire(256);
+    assert!(one.engine.is_dirty(), "its time is over");
 }
