@@ -1,14 +1,12 @@
 //! Section 8, continued: answers. Rule: what was passed in is checked first; nothing happens on a failure but what the
 //! function says.
 
-use std::borrow::Cow;
 use std::ffi::{c_char, c_int, c_void, CStr};
 
 use super::guard::any_thread;
 use super::input;
 use super::response::{check, encke_response, Checked, Source};
 use super::types::{encke_field, encke_id, encke_sender};
-use crate::engine::answer::Answer;
 use crate::engine::id::Id;
 use crate::engine::lease::{Settle, Settled};
 use crate::engine::mailbox::Submission;
@@ -45,26 +43,9 @@ pub unsafe extern "C" fn encke_reply(
                 return Err(sender.settle_with(Id(id), error));
             }
             let (id, status) = (Id(id), status as u16);
-            let (close, length, seen) = (false, None, Seen::default());
-            let inner = if sender.open().is_ok() { sender.on_loop() } else { None };
-            let result = match inner {
-                Some(inner) => Source::Copy(body).copy_if_large().and_then(|body| {
-                    sender.respond_here(inner, id, || Answer {
-                        status,
-                        close,
-                        length,
-                        lines: Cow::Borrowed(b""),
-                        seen,
-                        content_type,
-                        body: body.take(),
-                    })
-                }),
-                None => {
-                    let checked = Checked { status, close, length, seen, body: Source::Copy(body) };
-                    sender.respond(id, checked, b"", content_type)
-                }
-            };
-            match result {
+            let checked =
+                Checked { status, close: false, length: None, seen: Seen::default(), body: Source::Copy(body) };
+            match sender.respond(id, checked, b"", content_type) {
                 Ok(()) => Ok(0),
                 Err(error @ (Error::Gone | Error::Closed)) => Err(error),
                 Err(error) => Err(sender.settle_with(id, error)),

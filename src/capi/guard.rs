@@ -75,11 +75,7 @@ fn caught<T>(f: impl FnOnce() -> T) -> Option<T> {
 
 /// For calls that belong to no encke.
 pub fn guard(f: impl FnOnce() -> Result<c_int, Error>) -> c_int {
-    match caught(f) {
-        Some(Ok(n)) => n,
-        Some(Err(error)) => code_of(error),
-        None => ENCKE_E_PANIC,
-    }
+    caught(|| f().unwrap_or_else(code_of)).unwrap_or(ENCKE_E_PANIC)
 }
 
 /// For exports that return no code: `otherwise` after a panic.
@@ -108,11 +104,7 @@ pub unsafe fn on_loop(e: *mut encke, f: impl FnOnce(&mut Inner) -> Result<c_int,
         // SAFETY: this is the loop thread, no call of this encke is under way on it (there are no callbacks), and the host
         // orders a change of the loop thread (rule T2).
         let inner = unsafe { &mut *encke.inner() };
-        match thread.caught(|| f(inner)) {
-            Some(Ok(n)) => n,
-            Some(Err(error)) => code_of(error),
-            None => poison(sender),
-        }
+        thread.caught(|| f(inner).unwrap_or_else(code_of)).unwrap_or_else(|| poison(sender))
     })
 }
 
@@ -129,14 +121,11 @@ pub unsafe fn any_thread(sender: *mut encke_sender, f: impl FnOnce(&encke_sender
     if let Some(code) = sender.refuses() {
         return code;
     }
-    match caught(|| f(sender)) {
-        Some(Ok(n)) => n,
-        Some(Err(error)) => code_of(error),
-        None => poison(sender),
-    }
+    caught(|| f(sender).unwrap_or_else(code_of)).unwrap_or_else(|| poison(sender))
 }
 
 /// From now on this encke answers ENCKE_E_PANIC only, and its fd stays readable so that the host finds out.
+#[cold]
 fn poison(sender: &encke_sender) -> c_int {
     sender.poisoned.store(true, SeqCst);
     sender.waker.wake();

@@ -57,6 +57,7 @@ pub fn remember(text: &str, errno: c_int) {
 }
 
 /// The code of an error; its detail is stored.
+#[cold]
 pub fn code_of(error: Error) -> c_int {
     let (code, text, errno) = match error {
         Error::Gone => return quiet(ENCKE_E_GONE),

@@ -16,6 +16,7 @@ use crate::engine::id::Id;
 use crate::engine::lease::{Settle, Settled};
 use crate::engine::mailbox::Submission;
 use crate::engine::output::COPY_LIMIT;
+use crate::engine::short::Short;
 use crate::engine::Error;
 
 /// The any-thread half: borrowed for the encke's life; take a reference (encke_sender_ref) for another thread. NULL on a
@@ -143,13 +144,19 @@ impl encke_sender {
         Ok(())
     }
 
+    /// Nobody took a reference: the loop thread is the only one that uses the sender.
+    #[inline]
+    fn is_alone(&self) -> bool {
+        !self.referenced.load(Relaxed)
+    }
+
     /// The loop thread's half, if this is the loop thread. While it is held, nobody frees the encke or moves it to
     /// another thread; it is never waited for here: a second one is simply not given.
     pub(super) fn on_loop(&self) -> Option<Inside<'_>> {
         if !self.is_loop_thread() {
             return None;
         }
-        if !self.referenced.load(Relaxed) {
+        if self.is_alone() {
             // A borrowed sender is used on the loop thread for the encke's life only: nobody takes the encke away during
             // a call, and the flag needs no lock.
             if self.inside.load(Relaxed) {
@@ -188,7 +195,7 @@ impl encke_sender {
     pub(super) fn say(&self, submission: Submission) -> Result<(), Error> {
         match self.on_loop() {
             Some(mut inner) => {
-                inner.driver.before_answer();
+                inner.driver.before_answer(self.is_alone());
                 inner.driver.engine.apply(submission);
                 inner.driver.after_answer();
                 Ok(())
@@ -250,26 +257,36 @@ impl encke_sender {
         }
     }
 
-    /// An answer of the loop thread: nothing is copied on the way. A body is taken once the lease is won.
+    /// An answer of the loop thread: nothing is copied on the way. A body is taken once the lease is won. `short`: the
+    /// same answer, if it has that form.
     #[inline]
     pub(super) fn respond_here<'a>(
         &self,
         mut inner: Inside<'_>,
         id: Id,
+        short: Option<&Short<'_>>,
         answer: impl FnOnce() -> Answer<'a>,
     ) -> Result<(), Error> {
-        let alone = !self.referenced.load(Relaxed);
+        let alone = self.is_alone();
+        if let (true, Some(short)) = (alone, short) {
+            inner.driver.before_answer(alone);
+            if inner.driver.engine.respond_alone(id, short) {
+                inner.driver.after_answer();
+                return Ok(());
+            }
+        }
         let settled = if alone { self.leases.settle_alone(id) } else { self.leases.settle(id, Settle::Whole) };
         if settled? == Settled::Gone {
             drop(inner);
             return Err(self.settled_gone(id));
         }
-        inner.driver.before_answer();
+        inner.driver.before_answer(alone);
         inner.driver.engine.respond(id, answer());
         inner.driver.after_answer();
         Ok(())
     }
 
+    #[inline]
     pub(super) fn respond(
         &self,
         id: Id,
@@ -278,13 +295,14 @@ impl encke_sender {
         content_type: Option<&[u8]>,
     ) -> Result<(), Error> {
         let Checked { status, close, length, seen, body } = checked;
-        if self.open().is_err() {
-            return Err(self.settle_closed(id));
-        }
         if let Some(inner) = self.on_loop() {
+            let short = match body {
+                Source::Copy(body) if !close => Some(Short { status, lines, seen, content_type, body }),
+                _ => None,
+            };
             let body = body.copy_if_large()?;
             let lines = Cow::Borrowed(lines);
-            return self.respond_here(inner, id, || Answer {
+            return self.respond_here(inner, id, short.as_ref(), || Answer {
                 status,
                 close,
                 length,
@@ -293,6 +311,9 @@ impl encke_sender {
                 content_type,
                 body: body.take(),
             });
+        }
+        if self.open().is_err() {
+            return Err(self.settle_closed(id));
         }
         // Copies are made before the settle: where there is no memory for them the request stays the caller's.
         let body = body.keep()?;
@@ -327,7 +348,7 @@ impl encke_sender {
             let pin = self.leases.begin(id, length, first, switching)?;
             let lines = Cow::Borrowed(lines);
             let answer = Answer { status, close, length, lines, seen, content_type: None, body: body.take() };
-            inner.driver.before_answer();
+            inner.driver.before_answer(self.is_alone());
             inner.driver.engine.begin(id, answer);
             self.leases.begun(&pin);
             drop(pin);
@@ -361,7 +382,7 @@ impl encke_sender {
         }
         match on_loop {
             Some(mut inner) => {
-                inner.driver.before_answer();
+                inner.driver.before_answer(self.is_alone());
                 inner.driver.engine.write(id, if direct { Body::Copy(data) } else { Body::Owned(copy) });
                 drop(pin);
                 inner.driver.after_answer();

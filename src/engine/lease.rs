@@ -138,6 +138,15 @@ impl Leases {
         }
     }
 
+    /// [`Leases::close`], settled or not, where this is the only thread that has the leases.
+    #[inline]
+    pub(super) fn close_alone(&self, slot: u32) {
+        if let Some(lease) = self.at(slot) {
+            debug_assert_eq!(lease.state.load(Relaxed) & PINS, 0);
+            lease.state.store(0, Relaxed);
+        }
+    }
+
     pub(super) fn idle(&self, slot: u32) -> bool {
         self.at(slot).is_none_or(|lease| lease.state.load(Acquire) & PINS == 0)
     }

@@ -24,7 +24,7 @@ mod pipeline;
 pub mod progress;
 mod receive;
 pub mod settings;
-mod short;
+pub mod short;
 pub mod slab;
 mod socket;
 pub mod stats;

@@ -29,7 +29,7 @@ pub struct Released {
 }
 
 pub enum Segment {
-    /// Small pieces, copied together; grows.
+    /// Small pieces, copied together.
     Copied(Vec<u8>),
     Owned(Vec<u8>),
     Lent {
@@ -91,7 +91,9 @@ struct Mark {
 #[derive(Debug, Default)]
 pub struct Output {
     segments: VecDeque<Segment>,
-    /// Bytes of the first segment that are gone.
+    /// Small pieces behind all segments, copied together; grows. Without a byte it owns no memory, but in the pool.
+    tail: Vec<u8>,
+    /// Bytes of the first segment, or of the tail if there is none, that are gone.
     offset: usize,
     /// Bytes ever queued and ever sent.
     queued: u64,
@@ -144,13 +146,25 @@ impl Output {
     /// The buffer to append small pieces to; tell what was appended by [`Output::appended`].
     #[inline(always)]
     pub fn tail(&mut self, spare: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
-        if !matches!(self.segments.back(), Some(Segment::Copied(tail)) if tail.len() < TAIL_LIMIT) {
-            self.segments.push_back(Segment::Copied(spare.pop().unwrap_or_default()));
+        if self.tail.len() >= TAIL_LIMIT {
+            self.close_tail();
         }
-        match self.segments.back_mut() {
-            Some(Segment::Copied(tail)) => tail,
-            _ => unreachable!("pushed above"),
+        if self.tail.capacity() == 0 {
+            self.tail = spare.pop().unwrap_or_default();
         }
+        &mut self.tail
+    }
+
+    /// What comes next goes behind the tail, but not into it.
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.segments.push_back(Segment::Copied(std::mem::take(&mut self.tail)));
+        }
+    }
+
+    fn push_segment(&mut self, segment: Segment) {
+        self.close_tail();
+        self.segments.push_back(segment);
     }
 
     #[inline]
@@ -174,13 +188,13 @@ impl Output {
             return self.push(&bytes, spare);
         }
         let n = bytes.len();
-        self.segments.push_back(Segment::Owned(bytes));
+        self.push_segment(Segment::Owned(bytes));
         self.appended(n);
     }
 
     pub fn push_lent(&mut self, bytes: Box<dyn Lent>, released: Released) {
         self.queued += bytes.bytes().len() as u64;
-        self.segments.push_back(Segment::Lent { bytes, released });
+        self.push_segment(Segment::Lent { bytes, released });
     }
 
     pub fn push_shared(&mut self, message: Arc<Message>, form: Form) {
@@ -226,12 +240,25 @@ impl Output {
 
     pub fn push_file(&mut self, file: File, offset: u64, left: u64) {
         self.queued += left;
-        self.segments.push_back(Segment::File { file, offset, left });
+        self.push_segment(Segment::File { file, offset, left });
     }
 
     /// Asks to be told of `slot` when everything queued so far is sent.
     pub fn mark(&mut self, slot: u32) {
         self.marks.push_back(Mark { at: self.queued, slot });
+    }
+
+    /// Moves bytes behind the tail, by copying where they fit into it.
+    fn join(&mut self, more: &mut Vec<u8>) {
+        if self.tail.len() + more.len() > TAIL_LIMIT {
+            self.close_tail();
+        }
+        if self.tail.is_empty() {
+            std::mem::swap(&mut self.tail, more);
+        } else {
+            self.tail.extend_from_slice(more);
+        }
+        more.clear();
     }
 
     /// Moves everything of `other` behind this.
@@ -240,13 +267,12 @@ impl Output {
         self.queued += other.queued;
         self.memory += other.memory;
         for segment in other.segments.drain(..) {
-            match (self.segments.back_mut(), segment) {
-                (Some(Segment::Copied(tail)), Segment::Copied(more)) if tail.len() + more.len() <= TAIL_LIMIT => {
-                    tail.extend_from_slice(&more)
-                }
-                (_, segment) => self.segments.push_back(segment),
+            match segment {
+                Segment::Copied(mut more) => self.join(&mut more),
+                segment => self.push_segment(segment),
             }
         }
+        self.join(&mut other.tail);
         other.queued = 0;
         other.memory = 0;
     }
@@ -273,6 +299,10 @@ impl Output {
                 filled += 1;
             }
             offset = 0;
+        }
+        if filled < slices.len() && self.tail.len() > offset {
+            slices[filled] = IoSlice::new(&self.tail[offset..]);
+            filled += 1;
         }
         if filled == 0 {
             Front::Nothing
@@ -314,12 +344,17 @@ impl Output {
             }
             self.offset = 0;
             match self.segments.pop_front() {
-                Some(Segment::Copied(mut v)) if v.capacity() <= KEEP_LIMIT => {
-                    v.clear();
-                    spare.push(v);
-                }
+                Some(Segment::Copied(v)) => give_back(v, spare),
                 Some(Segment::Lent { released: r, .. }) => released.push(r),
                 _ => {}
+            }
+        }
+        if self.segments.is_empty() {
+            self.memory -= n;
+            self.offset += n;
+            if self.offset == self.tail.len() {
+                self.offset = 0;
+                give_back(std::mem::take(&mut self.tail), spare);
             }
         }
     }
@@ -346,6 +381,8 @@ impl Output {
         if !self.segments.is_empty() {
             self.segments.clear(); // files and loans without a byte
         }
+        self.tail.clear();
+        self.tail.shrink_to(KEEP_LIMIT);
         self.offset = 0;
         self.queued = 0;
         self.sent = 0;
@@ -360,12 +397,21 @@ impl Output {
                 released.push(r);
             }
         }
+        self.tail = Vec::new();
         self.marks.clear();
         self.offset = 0;
         self.queued = 0;
         self.sent = 0;
         self.promised = 0;
         self.memory = 0;
+    }
+}
+
+/// A buffer that was sent is for the next pieces.
+fn give_back(mut buffer: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
+    if (1..=KEEP_LIMIT).contains(&buffer.capacity()) {
+        buffer.clear();
+        spare.push(buffer);
     }
 }
 
@@ -451,7 +497,8 @@ mod tests {
                     Segment::Copied(v) | Segment::Owned(v) => v.capacity(),
                     _ => 0,
                 })
-                .sum();
+                .sum::<usize>()
+                + out.tail.capacity();
             assert!(held <= 4 * QUEUED as usize, "{held} bytes for {}", out.len());
             assert!(spare.len() <= 1 + out.segments.len());
         }

@@ -355,12 +355,11 @@ impl Engine {
             let user = self.leases.user(slot);
             self.events.push_for(exchange.id, user, What::Done { code: end, len });
         }
-        self.exchanges.clear(slot);
-        if delivered && !self.leases.close(slot) {
+        let free = !delivered || self.leases.close(slot);
+        self.exchanges.clear(slot, free);
+        if !free {
             self.limbo.push(slot);
-            return;
         }
-        self.exchanges.reuse(slot);
     }
 
     /// The exchange loses its connection.

@@ -2,22 +2,57 @@
 //! connection what [`answer`](super::answer) and [`pipeline`](super::pipeline) do in general, and leaves everything else
 //! to them untouched.
 
-use crate::http1::response::{bodiless, Length, Persistence, ResponseHead};
+use crate::http1::response::{bodiless, Length, Persistence, ResponseHead, Seen};
 
 use super::answer::{Answer, Body};
 use super::connection::*;
 use super::event;
 use super::exchange;
-use super::id::Id;
+use super::id::{Id, Kind};
 use super::output::COPY_LIMIT;
 use super::Engine;
+
+/// A whole answer with a body that is copied, after which the connection goes on; see [`Answer`].
+#[derive(Debug, Clone, Copy)]
+pub struct Short<'a> {
+    pub status: u16,
+    pub lines: &'a [u8],
+    pub seen: Seen,
+    pub content_type: Option<&'a [u8]>,
+    pub body: &'a [u8],
+}
+
+impl<'a> Answer<'a> {
+    #[inline]
+    fn short(&self) -> Option<Short<'_>> {
+        match self.body {
+            Body::Copy(body) if !self.close => {
+                let Answer { status, lines, seen, content_type, .. } = self;
+                Some(Short { status: *status, lines, seen: *seen, content_type: *content_type, body })
+            }
+            _ => None,
+        }
+    }
+}
 
 impl Engine {
     /// Carries out an answer whose lease was settled, if it is the usual one. False: it is not, and nothing was done.
     #[inline]
     pub(super) fn respond_short(&mut self, id: Id, answer: &Answer<'_>) -> bool {
-        let Body::Copy(body) = answer.body else { return false };
-        if body.len() > COPY_LIMIT || answer.close || bodiless(answer.status) || self.settings.wants(event::DONE) {
+        answer.short().is_some_and(|short| self.answer(id, &short, false))
+    }
+
+    /// Settles and answers at once, where this is the only thread that has the leases. False: it is not the usual
+    /// answer, or the id is over, and nothing was done.
+    #[inline]
+    pub fn respond_alone(&mut self, id: Id, short: &Short<'_>) -> bool {
+        id.tag() == self.tag.number && id.kind() == Kind::Request && self.answer(id, short, true)
+    }
+
+    #[inline(always)]
+    fn answer(&mut self, id: Id, answer: &Short<'_>, alone: bool) -> bool {
+        let body = answer.body;
+        if body.len() > COPY_LIMIT || bodiless(answer.status) || self.settings.wants(event::DONE) {
             return false;
         }
         let slot = id.slot();
@@ -44,7 +79,7 @@ impl Engine {
         let server = &self.settings.server;
         let head = ResponseHead {
             status: answer.status,
-            lines: &answer.lines,
+            lines: answer.lines,
             date: (!answer.seen.date).then_some(&self.date),
             server: (!answer.seen.server && !server.is_empty()).then_some(server.as_slice()),
             content_type: answer.content_type,
@@ -68,10 +103,15 @@ impl Engine {
             c.flags |= DIRTY;
             self.dirty.push_back(connection);
         }
-        self.exchanges.clear(slot);
-        if self.leases.close(slot) {
-            self.exchanges.reuse(slot);
+        // What the host has in this state is neither settled nor begun.
+        let free = if alone {
+            self.leases.close_alone(slot);
+            true
         } else {
+            self.leases.close(slot)
+        };
+        self.exchanges.clear(slot, free);
+        if !free {
             self.limbo.push(slot);
         }
         self.unpause();

@@ -98,19 +98,23 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// [`Slab::retire`] for a value that is not needed any more.
+    /// [`Slab::remove`], or [`Slab::retire`] if the slot is not to be given out `again` yet, for a value that is not needed
+    /// any more.
     #[inline]
-    pub fn clear(&mut self, slot: u32) {
-        if let Some(entry) = self.entries.get_mut(slot as usize) {
-            if entry.value.is_some() {
-                entry.value = None;
-                entry.generation += 1;
-                self.len -= 1;
+    pub fn clear(&mut self, slot: u32, again: bool) {
+        let Some(entry) = self.entries.get_mut(slot as usize) else { return };
+        if entry.value.take().is_some() {
+            entry.generation += 1;
+            self.len -= 1;
+            if again && entry.generation <= MAX_GENERATION {
+                entry.next_free = self.free;
+                self.free = slot;
             }
         }
     }
 
     /// Gives out a slot again that was kept back.
+    #[inline]
     pub fn reuse(&mut self, slot: u32) {
         let entry = &mut self.entries[slot as usize];
         debug_assert!(entry.value.is_none());

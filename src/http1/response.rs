@@ -3,7 +3,7 @@
 //! The rule: nothing a host passes can break the framing of what goes out. A field is checked before one byte of it is
 //! appended, and the fields that frame a message or manage the connection are written here alone.
 
-use super::grammar::{is_tchar, is_value_byte, trim_ows, CR, HTAB, LF, SP};
+use super::grammar::{is_ows, is_tchar, is_value_byte, trim_ows, CR, HTAB, LF, SP};
 
 /// The registered reason phrase (RFC 9110 15 and the IANA registry); "" for a status that has none.
 pub fn reason(status: u16) -> &'static str {
@@ -205,25 +205,31 @@ fn valid_value(value: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// Whether every byte is SP, VCHAR or obs-text; eight at a time.
+/// Whether every byte is SP, VCHAR or obs-text; eight at a time, the last eight perhaps a second time.
+#[inline]
 fn all_plain(value: &[u8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * ONES;
-    let mut words = value.chunks_exact(8);
-    let mut found = 0;
-    for word in &mut words {
-        let word = <[u8; 8]>::try_from(word).map_or(0, u64::from_ne_bytes);
+    // The high bit of each byte that is below SP, or DEL; a borrow can only add to what is found already.
+    let odd = |word: [u8; 8]| {
+        let word = u64::from_ne_bytes(word);
         let del = word ^ (0x7f * ONES);
-        // The high bit of each byte that is below SP, or DEL; a borrow can only add to what is found already.
-        found |= (word.wrapping_sub(0x20 * ONES) & !word) | (del.wrapping_sub(ONES) & !del);
+        (word.wrapping_sub(0x20 * ONES) & !word) | (del.wrapping_sub(ONES) & !del)
+    };
+    let Some(last) = value.last_chunk() else {
+        return value.iter().all(|&b| b >= SP && b != 0x7f);
+    };
+    let mut found = odd(*last);
+    for word in value.chunks_exact(8) {
+        found |= <[u8; 8]>::try_from(word).map_or(0, odd);
     }
-    found & HIGH == 0 && words.remainder().iter().all(|&b| b >= SP && b != 0x7f)
+    found & HIGH == 0
 }
 
 /// A content type is only checked to be a field value, and not an empty one.
 pub fn valid_content_type(v: &[u8]) -> Result<(), &'static str> {
     valid_value(v)?;
-    if trim_ows(v).is_empty() {
+    if v.iter().all(|&b| is_ows(b)) {
         return Err("content type is empty");
     }
     Ok(())
@@ -277,16 +283,18 @@ pub fn append_head(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
 /// second of time lasts for thousands of answers.
 #[derive(Debug, Default)]
 pub struct Frame {
-    /// What `beginning` was made of; a status of 0: nothing yet.
+    /// What the beginning was made of; a status of 0: nothing yet.
     status: u16,
     date: Option<[u8; 29]>,
     server: Option<Vec<u8>>,
     content_type: Option<Vec<u8>>,
-    beginning: Vec<u8>,
-    /// What `end` was made of; empty: nothing yet.
+    /// What the end was made of.
     length: Length,
     persistence: Persistence,
-    end: Vec<u8>,
+    /// The beginning, and behind it the end.
+    text: Vec<u8>,
+    /// Where the end begins.
+    middle: usize,
 }
 
 impl Frame {
@@ -299,24 +307,26 @@ impl Frame {
             && self.server.as_deref() == head.server;
         if !same {
             self.make_beginning(head);
-        }
-        if self.length != head.length || self.persistence != head.persistence || self.end.is_empty() {
+            self.make_end(head);
+        } else if self.length != head.length || self.persistence != head.persistence {
             self.make_end(head);
         }
-        out.reserve(self.beginning.len() + head.lines.len() + self.end.len());
-        out.extend_from_slice(&self.beginning);
-        if !head.lines.is_empty() {
-            out.extend_from_slice(head.lines);
+        if head.lines.is_empty() {
+            return out.extend_from_slice(&self.text);
         }
-        out.extend_from_slice(&self.end);
+        let (beginning, end) = self.text.split_at(self.middle);
+        out.reserve(self.text.len() + head.lines.len());
+        out.extend_from_slice(beginning);
+        out.extend_from_slice(head.lines);
+        out.extend_from_slice(end);
     }
 
     /// The lines behind the host's.
     #[inline(never)]
     fn make_end(&mut self, head: &ResponseHead<'_>) {
         (self.length, self.persistence) = (head.length, head.persistence);
-        let out = &mut self.end;
-        out.clear();
+        let out = &mut self.text;
+        out.truncate(self.middle);
         match head.length {
             Length::None => {}
             Length::Exact(length) => append_content_length(out, length),
@@ -336,7 +346,7 @@ impl Frame {
         self.date = head.date.copied();
         remember(&mut self.server, head.server);
         remember(&mut self.content_type, head.content_type);
-        let out = &mut self.beginning;
+        let out = &mut self.text;
         out.clear();
         append_status_line(out, head.status);
         let named = [
@@ -351,6 +361,7 @@ impl Frame {
                 out.extend_from_slice(b"\r\n");
             }
         }
+        self.middle = out.len();
     }
 }
 

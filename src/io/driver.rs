@@ -315,19 +315,20 @@ impl Driver {
             self.flush();
             self.fan_out(SENDS_AT_ONCE);
             self.settle();
-        } else {
+        } else if !self.work {
             self.settle_truth();
         }
     }
 
     /// To be called before the loop thread says something of a request: the time is told, and what other threads said
     /// before takes effect before.
+    /// `alone`: no other thread can have said anything.
     #[inline]
-    pub fn before_answer(&mut self) {
+    pub fn before_answer(&mut self, alone: bool) {
         if !self.progress.is_draining() {
             self.tick();
         }
-        if !self.mailbox.is_empty() {
+        if !alone && !self.mailbox.is_empty() {
             self.hear_what_was_said();
         }
     }
