@@ -146,7 +146,7 @@ impl encke_sender {
 
     /// Nobody took a reference: the loop thread is the only one that uses the sender.
     #[inline]
-    fn is_alone(&self) -> bool {
+    pub(super) fn is_alone(&self) -> bool {
         !self.referenced.load(Relaxed)
     }
 

@@ -72,7 +72,10 @@ impl Engine {
         self.retired.push(slot);
         c.open -= 1;
         // The answer.
-        let output = c.output.get_or_insert_with(|| self.pool.output());
+        let output = match &mut c.output {
+            Some(output) => output,
+            none => none.insert(self.pool.output()),
+        };
         if output.is_empty() {
             output.progress = self.now;
         }

@@ -100,7 +100,7 @@ impl<T> Slab<T> {
 
     /// [`Slab::remove`], or [`Slab::retire`] if the slot is not to be given out `again` yet, for a value that is not needed
     /// any more.
-    #[inline]
+    #[inline(always)]
     pub fn clear(&mut self, slot: u32, again: bool) {
         let Some(entry) = self.entries.get_mut(slot as usize) else { return };
         if entry.value.take().is_some() {

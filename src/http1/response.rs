@@ -216,12 +216,14 @@ fn all_plain(value: &[u8]) -> bool {
         let del = word ^ (0x7f * ONES);
         (word.wrapping_sub(0x20 * ONES) & !word) | (del.wrapping_sub(ONES) & !del)
     };
-    let Some(last) = value.last_chunk() else {
+    let (Some(first), Some(last)) = (value.first_chunk(), value.last_chunk()) else {
         return value.iter().all(|&b| b >= SP && b != 0x7f);
     };
-    let mut found = odd(*last);
-    for word in value.chunks_exact(8) {
-        found |= <[u8; 8]>::try_from(word).map_or(0, odd);
+    let mut found = odd(*first) | odd(*last);
+    if value.len() > 16 {
+        for word in value.chunks_exact(8) {
+            found |= <[u8; 8]>::try_from(word).map_or(0, odd);
+        }
     }
     found & HIGH == 0
 }
@@ -299,7 +301,7 @@ pub struct Frame {
 
 impl Frame {
     /// [`append_head`] with what is remembered.
-    #[inline]
+    #[inline(always)]
     pub fn append_head(&mut self, out: &mut Vec<u8>, head: &ResponseHead<'_>) {
         let same = self.status == head.status
             && self.content_type.as_deref() == head.content_type

@@ -309,21 +309,25 @@ impl Driver {
     }
 
     /// To be called after the loop thread has said something of a request: outside a drain it is written at once.
-    #[inline]
+    #[inline(always)]
     pub fn after_answer(&mut self) {
         if !self.progress.is_draining() {
-            self.flush();
-            self.fan_out(SENDS_AT_ONCE);
-            self.settle();
+            self.send_now();
         } else if !self.work {
             self.settle_truth();
         }
     }
 
+    #[inline(never)]
+    fn send_now(&mut self) {
+        self.flush();
+        self.fan_out(SENDS_AT_ONCE);
+        self.settle();
+    }
+
     /// To be called before the loop thread says something of a request: the time is told, and what other threads said
-    /// before takes effect before.
-    /// `alone`: no other thread can have said anything.
-    #[inline]
+    /// before takes effect before; `alone`: no other thread can have said anything.
+    #[inline(always)]
     pub fn before_answer(&mut self, alone: bool) {
         if !self.progress.is_draining() {
             self.tick();
