@@ -394,7 +394,7 @@ impl encke_sender {
         let now = clock::monotonic();
         match self.on_loop() {
             Some(mut inner) => {
-                inner.driver.before_answer(self.is_alone());
+                inner.driver.before_answer();
                 let awake = inner.driver.engine.hub().map(|(_, member)| *member);
                 hub.publish(channel, parts, now, awake);
                 inner.driver.after_publish();

@@ -146,7 +146,7 @@ impl encke_sender {
 
     /// Nobody took a reference: the loop thread is the only one that uses the sender.
     #[inline]
-    pub(super) fn is_alone(&self) -> bool {
+    fn is_alone(&self) -> bool {
         !self.referenced.load(Relaxed)
     }
 
@@ -195,7 +195,7 @@ impl encke_sender {
     pub(super) fn say(&self, submission: Submission) -> Result<(), Error> {
         match self.on_loop() {
             Some(mut inner) => {
-                inner.driver.before_answer(self.is_alone());
+                inner.driver.before_answer();
                 inner.driver.engine.apply(submission);
                 inner.driver.after_answer();
                 Ok(())
@@ -269,7 +269,7 @@ impl encke_sender {
     ) -> Result<(), Error> {
         let alone = self.is_alone();
         if let (true, Some(short)) = (alone, short) {
-            inner.driver.before_answer(alone);
+            inner.driver.before_answer();
             if inner.driver.engine.respond_alone(id, short) {
                 inner.driver.after_answer();
                 return Ok(());
@@ -280,7 +280,7 @@ impl encke_sender {
             drop(inner);
             return Err(self.settled_gone(id));
         }
-        inner.driver.before_answer(alone);
+        inner.driver.before_answer();
         inner.driver.engine.respond(id, answer());
         inner.driver.after_answer();
         Ok(())
@@ -348,7 +348,7 @@ impl encke_sender {
             let pin = self.leases.begin(id, length, first, switching)?;
             let lines = Cow::Borrowed(lines);
             let answer = Answer { status, close, length, lines, seen, content_type: None, body: body.take() };
-            inner.driver.before_answer(self.is_alone());
+            inner.driver.before_answer();
             inner.driver.engine.begin(id, answer);
             self.leases.begun(&pin);
             drop(pin);
@@ -382,7 +382,7 @@ impl encke_sender {
         }
         match on_loop {
             Some(mut inner) => {
-                inner.driver.before_answer(self.is_alone());
+                inner.driver.before_answer();
                 inner.driver.engine.write(id, if direct { Body::Copy(data) } else { Body::Owned(copy) });
                 drop(pin);
                 inner.driver.after_answer();

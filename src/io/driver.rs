@@ -326,13 +326,13 @@ impl Driver {
     }
 
     /// To be called before the loop thread says something of a request: the time is told, and what other threads said
-    /// before takes effect before; `alone`: no other thread can have said anything.
+    /// before takes effect before.
     #[inline(always)]
-    pub fn before_answer(&mut self, alone: bool) {
+    pub fn before_answer(&mut self) {
         if !self.progress.is_draining() {
             self.tick();
         }
-        if !alone && !self.mailbox.is_empty() {
+        if !self.mailbox.is_empty() {
             self.hear_what_was_said();
         }
     }
