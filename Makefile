@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 NEED    := sh cmake/need.sh
 C_TOOLS := rust gcc:cc libc6-dev cmake:cmake
 
-.PHONY: help run test sim mutants fuzz fuzz-coverage differential conformance faults attacks soak model miri sanitize bench bench-quick \
+.PHONY: help run test sim mutants fuzz fuzz-coverage differential conformance faults attacks soak model miri sanitize bench bench-quick bench-push \
   install header check-targets clean
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo 'make model          every interleaving of the wake-up from other threads, by loom'
 	@echo 'make miri sanitize  the engine under Miri; the library under ThreadSanitizer and AddressSanitizer (nightly Rust, or skipped)'
 	@echo 'make bench          measure beside the usual C servers, about 10 minutes; bench-quick: ours and the floor, 1 minute'
+	@echo 'make bench-push     fan-out to 1,000 to 19,000 subscribers, beside a floor program and nchan'
 	@echo 'make install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make header         write include/encke.h and cmake/encke.map anew from src/capi'
 	@echo 'make check-targets  type-check the code for FreeBSD and macOS (without TLS, whose C needs a cross compiler)'
@@ -87,7 +88,7 @@ soak:
 	@$(NEED) $(C_TOOLS) libssl-dev
 	@sh proof/run.sh soak '$(T)'
 
-bench bench-quick:
+bench bench-quick bench-push:
 	@$(MAKE) --no-print-directory -C benches $@
 
 install:

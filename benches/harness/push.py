@@ -1,78 +1,49 @@
-"""The measures of push: one publisher, many subscribers, messages of 100 bytes. The client stamps, checks order and counts;
-`push_floor` sends what it is given and does nothing else."""
-import re
+"""Fan-out: one publisher, many subscribers, messages of 100 bytes over server-sent events. The client (clients/pushload) stamps what it
+publishes, checks every subscriber's order and gaps, and counts. The floor (peers/push_floor.c) holds sockets and sends.
+
+Each case: its name, subscribers, messages a second (0: as many as go), messages in all, and what a server is called with.
+"""
 import shutil
 
-from .measures import MEASURES, measure, pairs
-from .servers import CLIENT_CORE, FLOOR, HERE, OURS, STATE, Server
+from .servers import FLOOR, HERE, OURS, STATE, Server
+from .measures import pairs
 
-PUSHLOAD = STATE / "pushload"
-COMMANDS = {FLOOR: [str(STATE / "push_floor")], OURS: [str(STATE / "push")], "nchan": ["sh", str(HERE / "peers" / "nchan.sh")]}
-SERVERS = [FLOOR, OURS, "nchan"]
+NCHAN = "nchan"
+COMMANDS = {
+    FLOOR: [str(STATE / "push_floor"), "{port}"],
+    OURS: [str(STATE / "push"), "{port}"],
+    NCHAN: ["sh", str(HERE / "peers" / "nchan.sh"), "{port}"],
+}
+# name: (title, subscribers, rate, count, batch, tls, servers)
+CASES = {
+    "1000": ("1,000 subscribers", 1000, 50, 150, 0, False, [FLOOR, OURS, NCHAN]),
+    "10000": ("10,000 subscribers", 10000, 5, 20, 0, False, [FLOOR, OURS, NCHAN]),
+    "19000": ("19,000 subscribers", 19000, 2, 10, 0, False, [FLOOR, OURS, NCHAN]),
+    "pending": ("1,000 subscribers, ten messages pending at each send", 1000, 200, 600, 10, False, [FLOOR, OURS]),
+    "saturated": ("1,000 subscribers, as many messages as go", 1000, 0, 300, 0, False, [FLOOR, OURS, NCHAN]),
+    "websocket": ("1,000 subscribers, WebSocket", 1000, 50, 150, 0, False, [OURS, NCHAN]),
+    "multipart": ("1,000 subscribers, multipart", 1000, 50, 150, 0, False, [OURS, NCHAN]),
+    "stalled": ("1,000 subscribers, one of them reads nothing", 1000, 50, 150, 0, False, [OURS]),
+}
 
 
-def run(name, subscribers, rate, count, *extra, command=(), tls=False, transport="sse"):
-    with Server(f"push {name}", [*COMMANDS[name], "{port}", *map(str, command)], tls=tls) as server:
+def available(name):
+    return name != NCHAN or shutil.which("nginx", path="/usr/sbin:/usr/bin")
+
+
+def run(name, case):
+    """The figures of one run, as the client prints them, and how long encke_run took."""
+    _, subscribers, rate, count, batch, tls, _ = CASES[case]
+    command = [*COMMANDS[name], *([str(batch)] if batch else [])]
+    transport = {"websocket": "ws", "multipart": "multipart"}.get(case, "sse")
+    with Server(f"push {name}", command, tls=tls) as server:
         out, _ = server.load([
-            PUSHLOAD, "--addr", f"127.0.0.1:{server.port}", "--path", "/feed", "--pub-path", "/feed", "--transport", transport,
-            "--subs", subscribers, "--rate", rate, "--count", count, "--size", 100, "--pids", ",".join(map(str, server.pids)), *extra,
+            STATE / "pushload", "--addr", f"127.0.0.1:{server.port}", "--path", "/feed", "--transport", transport, "--subs", subscribers,
+            "--rate", rate, "--count", count, "--size", 100, "--pids", ",".join(map(str, server.pids)), "--stall", int(case == "stalled"),
         ], timeout=100)
         figures = pairs(out)
-        if "srv_us" not in figures:
-            raise RuntimeError(out.strip()[-300:])
-        if figures.get("gaps", "0") != "0" or figures.get("disorder", "0") != "0":
-            raise RuntimeError(f"messages lost or out of order: {out.strip()[-300:]}")
-        return figures, out.strip().splitlines()[0], server.ask("/runs") if name == OURS else ""
-
-
-def fan_out(name, subscribers, rate, count):
-    if name not in SERVERS or name == "nchan" and not shutil.which("nginx", path="/usr/sbin:/usr/bin"):
-        return
-    figures, note, runs = run(name, subscribers, rate, count)
-    yield f"fanout_{subscribers}_us", float(figures["srv_us"]), note
-    yield f"fanout_{subscribers}_p99_ms", float(figures["p99_ms"]), note
-    yield f"accept_{subscribers}_us", float(figures["conn_cpu_us"]), "accept and subscribe"
-    if subscribers == 10000:
-        yield "subscriber_bytes", float(figures["rss_per_sub_b"]), "resident, per subscriber"
-    if runs:
-        longest = pairs(runs)
-        yield f"push_run_{subscribers}_us", float(longest["took_max"]), runs
-
-
-@measure
-def push1k(name, seconds):
-    """1,000 subscribers, 50 messages a second."""
-    del seconds
-    yield from fan_out(name, 1000, 50, 150)
-
-
-@measure
-def push10k(name, seconds):
-    """10,000 subscribers, 5 messages a second."""
-    del seconds
-    yield from fan_out(name, 10000, 5, 20)
-
-
-@measure
-def push19k(name, seconds):
-    """19,000 subscribers, 2 messages a second."""
-    del seconds
-    yield from fan_out(name, 19000, 2, 10)
-
-
-@measure
-def pushbatch(name, seconds):
-    """1,000 subscribers, ten messages pending for each send."""
-    del seconds
-    if name in (FLOOR, OURS):
-        figures, note, _ = run(name, 1000, 200, 600, command=[10] if name == OURS else [10])
-        yield "fanout_batch_us", float(figures["srv_us"]), note
-
-
-@measure
-def pushfull(name, seconds):
-    """1,000 subscribers, as many messages as go."""
-    del seconds
-    if name in (FLOOR, OURS):
-        figures, note, _ = run(name, 1000, 0, 300)
-        yield "fanout_per_s", float(figures["per_s"]), note
+        good = figures.get("gaps") == "0" and figures.get("disorder") == "0" and figures.get("failed") == "0"
+        if not good or "srv_us" not in figures:
+            raise RuntimeError(f"{name}: {out.strip()[-300:]}")
+        runs = pairs(server.ask("/runs")) if name == OURS else {}
+        return {key: float(figures[key]) for key in ("srv_us", "p50_ms", "p99_ms", "max_ms", "conn_cpu_us", "rss_per_sub_b", "per_s")}, runs
