@@ -38,7 +38,8 @@ def run(name, case):
     transport = {"websocket": "ws", "multipart": "multipart"}.get(case, "sse")
     with Server(f"push {name}", command, tls=tls) as server:
         out, _ = server.load([
-            STATE / "pushload", "--addr", f"127.0.0.1:{server.port}", "--path", "/feed", "--transport", transport, "--subs", subscribers,
+            STATE / "pushload", "--addr", f"127.0.0.1:{server.port}", "--path", "/feed", "--pub-path", "/pub" if name == NCHAN else "/feed",
+            "--transport", transport, "--subs", subscribers,
             "--rate", rate, "--count", count, "--size", 100, "--pids", ",".join(map(str, server.pids)), "--stall", int(case == "stalled"),
         ], timeout=100)
         figures = pairs(out)

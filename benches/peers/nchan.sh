@@ -1,5 +1,5 @@
 #!/bin/sh
-# nchan.sh PORT - nginx with nchan (Debian: libnginx-mod-nchan) and one worker: POST and GET /feed.
+# nchan.sh PORT - nginx with nchan (Debian: libnginx-mod-nchan) and one worker: POST /pub, GET /feed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 state=${STATE:-$here/../state}
