@@ -14,6 +14,7 @@
  *   GET /echo         the fields received      GET /delay /delay200    the same after 10 and 200 ms
  *   GET /cookie       the cookies received     GET /big                1 MiB from one borrowed buffer
  *   GET /bytes/N      N bytes, up to 1 GiB     GET /events             five server-sent events
+ *   WebSocket /echo   messages come back
  */
 #include <errno.h>
 #include <poll.h>
@@ -452,7 +453,9 @@ static void on_request(encke_id id, const encke_head *head) {
   }
   int has_body = body_follows || head->content_length == ENCKE_UNKNOWN ||
                  encke_head_get(head, "content-length").p != NULL; /* an empty body is a body, too */
-  if (is(head->method, "TRACE"))
+  if ((head->flags & ENCKE_HEAD_WEBSOCKET) != 0 && is(head->path, "/echo"))
+    settled(id, encke_ws_accept(sender, id, NULL, 0));
+  else if (is(head->method, "TRACE"))
     tell_methods(id, 405);
   else if (has_body || is(head->method, "POST") || is(head->method, "PUT") || is(head->method, "PATCH"))
     echo(id, head);
@@ -483,6 +486,10 @@ static void on_event(const encke_event *ev) {
       cut_task(t);
     else
       encke_abort(sender, ev->id);
+    break;
+  case ENCKE_EV_MESSAGE:
+    if (encke_ws_send(sender, ev->id, (uint32_t)ev->code, ev->data, ev->len) == ENCKE_E_AGAIN)
+      encke_ws_close(sender, ev->id, 1008, "you do not read");
     break;
   case ENCKE_EV_LISTENER:
     fprintf(stderr, "testbed: cannot accept: %s\n", strerror(ev->code));

@@ -264,7 +264,39 @@ static void channels(void) {
   UNTIL(SEEN(h, DRAINED) == 1);
 }
 
+static void patience(void) {
+  SECTION("a message that does not go on");
+  h = HOST({ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_DONE)}, {ENCKE_OPT_BODY_TIMEOUT_MS, 50});
+  port = host_listen(h);
+  peer *p;
+  encke_id id = open_socket(&p, "");
+  peer_send_n(p, "\x81\x85\0\0\0\0He", 8);
+  UNTIL(GOT(p, "\x03\xf0the message took too long"));
+  closes(p, id, 1008);
+  SECTION("a peer that answers no ping is cut, one that does is not");
+  CHECK_OK(encke_channel_set(h->s, "beat", ENCKE_CHANNEL_HEARTBEAT_MS, 1));
+  const char *channel = "beat";
+  peer *q;
+  id = open_socket(&p, "");
+  encke_id other = open_socket(&q, "");
+  CHECK_OK(encke_subscribe(h->s, id, &channel, 1, NULL, 0));
+  CHECK_OK(encke_subscribe(h->s, other, &channel, 1, NULL, 0));
+  for (size_t pongs = 0; !host_last(h, ENCKE_EV_CLOSED, id);) {
+    size_t n, pings = 0;
+    const unsigned char *at = frames(q, &n);
+    for (size_t i = 0; i + 1 < n; i += 2) pings += at[i] == 0x89 && at[i + 1] == 0;
+    for (; pongs < pings; pongs++) SEND(q, 0x8a, "");
+    step();
+  }
+  closes(p, id, 1006);
+  CHECK_EQ(host_count(h, ENCKE_EV_CLOSED, other), 0);
+  peer_close(q);
+  UNTIL(host_last(h, ENCKE_EV_CLOSED, other) != NULL);
+  host_close(h);
+}
+
 int main(void) {
+  patience();
   h = HOST({ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_DONE)}, {ENCKE_OPT_MAX_BODY, 100000});
   port = host_listen(h);
   handshake();

@@ -22,6 +22,8 @@ pub(super) enum Wait {
     Head,
     Body,
     Idle,
+    /// The rest of a WebSocket message.
+    Message,
     Answer(u32),
     Poll(u32),
 }
@@ -85,6 +87,9 @@ impl Engine {
         let waits_for_us = c.is(WAITS | READY);
         match c.input.as_ref() {
             Some(input) if !waits_for_us => match &input.body {
+                Some(BodyIn { mode: Mode::Frames(decoder), .. }) if decoder.memory() > 0 => {
+                    consider(input.since + self.settings.body_timeout, Wait::Message)
+                }
                 Some(BodyIn { framing: Coding::Raw, .. }) => {}
                 Some(body) if self.peer_waits(body) => {}
                 Some(_) if !c.is(EOF) => consider(input.since + self.settings.body_timeout, Wait::Body),
@@ -193,6 +198,7 @@ impl Engine {
                     self.fail(connection, body.exchange, fault, End::Timeout);
                 }
             }
+            Wait::Message => self.time_out_message(connection),
             Wait::Poll(slot) => self.answer_poll(slot, Vec::new()),
             Wait::Answer(slot) => {
                 let id = self.exchanges.at(slot).map_or(Id::NONE, |exchange| exchange.id);

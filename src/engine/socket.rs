@@ -11,7 +11,7 @@ use crate::ws::decoder::{Decoder, Failure, Item};
 use crate::ws::{code, frame, handshake, PING, PONG};
 
 use super::answer::{Answer, Body};
-use super::connection::{Coding, Mode, WAITS};
+use super::connection::{Coding, Mode, STARVED, WAITS};
 use super::event::{End, What};
 use super::exchange;
 use super::id::Id;
@@ -267,6 +267,20 @@ impl Engine {
         exchange.flags |= exchange::ENDED | exchange::CLOSE;
         self.leases.end_second(slot);
         self.pump(connection);
+    }
+
+    /// A message that was begun does not go on.
+    pub(super) fn time_out_message(&mut self, connection: u32) {
+        let Some(c) = self.connections.at(connection) else { return };
+        let starved = c.is(STARVED);
+        let Some(id) = c.input.as_ref().and_then(|input| input.body.as_ref()).map(|body| body.exchange) else { return };
+        let (code, text) = match starved {
+            true => (code::TRY_AGAIN_LATER, "the server has no memory for the message"),
+            false => (code::POLICY, "the message took too long"),
+        };
+        if self.is_socket(id) {
+            self.end_socket(id.slot(), code, &frame::close(code, text), End::Timeout);
+        }
     }
 
     /// The peer is gone without a close.

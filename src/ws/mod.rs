@@ -22,6 +22,7 @@ pub mod code {
     /// Said to the host alone: a close without a code.
     pub const NONE: u16 = 1005;
     pub const NOT_TEXT: u16 = 1007;
+    pub const POLICY: u16 = 1008;
     pub const TOO_BIG: u16 = 1009;
     pub const TRY_AGAIN_LATER: u16 = 1013;
 }
