@@ -3,15 +3,17 @@
 pub mod certificates;
 pub mod engine;
 pub mod http1;
+pub mod push;
 pub mod response;
 pub mod tls;
 
 pub type Target = fn(&[u8]);
 
-pub const ALL: [(&str, Target); 5] = [
+pub const ALL: [(&str, Target); 6] = [
     ("http1", http1::run),
     ("engine", engine::run),
     ("response", response::run),
     ("tls", tls::run),
+    ("push", push::run),
     ("certificates", certificates::run),
 ];
