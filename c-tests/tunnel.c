@@ -207,6 +207,33 @@ static void connect_method(void) {
   h = saved;
 }
 
+/* What comes before the answer that opens the tunnel belongs to the tunnel. */
+static void early_bytes(void) {
+  static const char *const asks[] = {UPGRADE, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: echo\r\n\r\n"};
+  for (int drains = 0; drains < 2; drains++)
+    for (size_t i = 0; i < 2; i++) {
+      SECTION(drains ? "bytes before the 101, while the server drains" : "bytes before the 101");
+      host *saved = h;
+      h = HOST_PLAIN();
+      h->on = ack;
+      peer *p = peer_tcp(host_listen(h));
+      encke_id id = next_request(p, asks[i]);
+      if (drains) CHECK_OK(encke_drain(h->e, 10000));
+      peer_send(p, "early");
+      QUIESCE();
+      CHECK_OK(begin(id, 101));
+      UNTIL(tunnel_bytes(id, NULL) == 5);
+      char got[8] = "";
+      tunnel_bytes(id, got);
+      CHECK_TEXT(got, "early");
+      CHECK_OK(encke_end(h->s, id, NULL, 0));
+      UNTIL(p->eof && host_all_done(h));
+      peer_close(p);
+      host_close(h);
+      h = saved;
+    }
+}
+
 int main(void) {
   h = HOST({ENCKE_OPT_BODY_WINDOW, 65536});
   h->on = ack;
@@ -215,6 +242,7 @@ int main(void) {
   tunnel_endings();
   UNTIL(host_all_done(h));
   connect_method();
+  early_bytes();
   host_close(h);
   return check_end();
 }

@@ -72,6 +72,8 @@ pub struct Connection {
     pub pending: u64,
     /// Bytes that came after the last request and were dropped.
     pub dropped: u32,
+    /// Bytes that the driver keeps for it, such as those of an unfinished handshake.
+    pub outside: u32,
     /// Bytes accounted for its buffers, and for its unsent output.
     pub charge: u32,
     pub queued: u64,
@@ -93,6 +95,7 @@ impl Connection {
             length: 0,
             pending: 0,
             dropped: 0,
+            outside: 0,
             charge: 0,
             queued: 0,
             flags,
@@ -119,7 +122,7 @@ impl Connection {
 
     pub fn memory(&self) -> usize {
         let input = self.input.as_ref().map_or(0, |input| input.bytes.len() + input.gathered());
-        input + self.output.as_ref().map_or(0, |output| output.memory())
+        input + self.outside as usize + self.output.as_ref().map_or(0, |output| output.memory())
     }
 }
 

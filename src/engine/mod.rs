@@ -43,7 +43,7 @@ use crate::http1::date::imf_fixdate;
 use crate::http1::request::RequestHead;
 use crate::http1::response::Frame;
 
-use connection::{Connection, Pool, DIRTY, PAUSED, READY, SECURE, STARVED};
+use connection::{Connection, Pool, CUT, DIRTY, PAUSED, READY, SECURE, STARVED};
 use event::{Due, Event, Events, What};
 use exchange::Exchange;
 use fanout::Push;
@@ -517,6 +517,18 @@ impl Engine {
     }
 
     // ---- accounting --------------------------------------------------------------------------------------------------
+
+    /// The driver keeps so many bytes for this connection. False: there is no memory for more.
+    pub fn keeps_outside(&mut self, connection: u32, n: usize) -> bool {
+        if let Some(c) = self.connections.at_mut(connection) {
+            let n = n.min(u32::MAX as usize) as u32;
+            if c.outside != n && !c.is(CUT) {
+                c.outside = n;
+                self.recharge(connection);
+            }
+        }
+        self.counters.memory < self.settings.max_memory
+    }
 
     /// Brings the account of a connection's buffers up to date.
     fn recharge(&mut self, connection: u32) {

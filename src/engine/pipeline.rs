@@ -403,6 +403,7 @@ impl Engine {
         if c.first == NONE && c.unsent() == 0 {
             c.flags |= QUIET;
         }
+        c.outside = 0;
         c.flags |= CUT | STOPPED;
         c.flags &= !(WAITS | PAUSED | STARVED);
         if let Some(mut output) = c.output.take() {

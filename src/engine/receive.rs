@@ -267,7 +267,8 @@ impl Engine {
 
     fn take_request(&mut self, connection: u32, data: &[u8], scan: &mut Scan, body: &mut Option<BodyIn>) -> Step {
         let Some(c) = self.connections.at_mut(connection) else { return Step::Took(data.len()) };
-        if c.is(STOPPED | CLOSING | LINGERS | CUT) {
+        // What may become a tunnel's is kept although no further request is taken.
+        if c.is(STOPPED | CLOSING | LINGERS | CUT) && (!c.is(HOLDS) || c.is(CLOSING | LINGERS | CUT)) {
             c.dropped = c.dropped.saturating_add(data.len() as u32);
             return Step::Took(data.len());
         }

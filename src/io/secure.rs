@@ -79,6 +79,11 @@ impl Secure {
         })
     }
 
+    /// What the engine counts beside its own buffers.
+    fn memory(&self) -> usize {
+        self.session.kept() + self.unsent.len()
+    }
+
     pub(super) fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
@@ -197,6 +202,10 @@ impl Driver {
             Ok(Progress::Going | Progress::Established) => {}
             Err(_) => secure.failed = true,
         }
+        if !engine.keeps_outside(connection, secure.memory()) && handshaking && secure.session.kept() > 0 {
+            // Who has said nothing whole yet is not to keep others from being read.
+            return self.lose(connection);
+        }
         let (ended, failed) = (secure.ended, secure.failed);
         if !self.transmit_cipher(connection, 0) {
             return;
@@ -308,6 +317,7 @@ impl Driver {
                 return false;
             }
             secure.unsent.extend_from_slice(&cipher[sent..]);
+            engine.keeps_outside(connection, secure.memory());
             secure.carries += carries;
             engine.promised(connection, secure.carries);
         }
@@ -346,6 +356,7 @@ impl Driver {
             Ok(_) => {
                 secure.unsent = Vec::new();
                 secure.start = 0;
+                engine.keeps_outside(connection, secure.memory());
                 let (carried, closing) = (std::mem::take(&mut secure.carries), secure.closing);
                 if closing {
                     socket::shut_down_sending(socket.fd.as_fd());

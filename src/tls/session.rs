@@ -89,6 +89,11 @@ impl Session {
         }
     }
 
+    /// Bytes kept because they are incomplete.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
     /// True from the beginning until the handshake is complete.
     pub fn is_handshaking(&self) -> bool {
         !self.established
