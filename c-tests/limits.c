@@ -247,6 +247,37 @@ static void max_memory(void) {
   free(data);
 }
 
+static void nobody_takes_the_answers(void) {
+  SECTION("MAX_MEMORY: used up by answers that a peer does not take, that peer goes and others are served");
+  enum { MANY = 120 };
+  char *big = pattern(100000, 1);
+  OPEN({ENCKE_OPT_MAX_MEMORY, 1 << 20}, {ENCKE_OPT_WRITE_TIMEOUT_MS, 600000}, {ENCKE_OPT_HEAD_TIMEOUT_MS, 600000});
+  peer *other = peer_tcp(port);
+  answer(h, next_request(other, GET), "before");
+  UNTIL(peer_finals(other) == 1);
+  peer *p = peer_tcp_small(port);
+  p->paused = 1;
+  size_t before = SEEN(h, REQUEST);
+  for (int i = 0; i < MANY; i++) peer_send(p, GET);
+  UNTIL(SEEN(h, REQUEST) == before + MANY);
+  for (size_t i = 0; i < MANY; i++) {
+    int rc = encke_reply(h->s, request_id(h, before + i), 200, "text/plain", big, 100000);
+    CHECK(rc == ENCKE_OK || rc == ENCKE_E_GONE);
+  }
+  CHECK(host_stats(h).memory > 1 << 20);
+  answer(h, next_request(other, GET), "after");
+  UNTIL(peer_finals(other) == 2);
+  CHECK_TEXT(peer_nth(other, 1)->body, "after");
+  p->paused = 0;
+  UNTIL(p->eof && host_all_done(h));
+  CHECK(peer_finals(p) < MANY || peer_nth(p, MANY - 1)->truncated);
+  CHECK_EQ(host_stats(h).memory, 0);
+  peer_close(p);
+  peer_close(other);
+  host_close(h);
+  free(big);
+}
+
 static void max_held(void) {
   SECTION("MAX_HELD 0: a quiet fd, and then on");
   OPEN({ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_DONE)});
@@ -310,6 +341,7 @@ int main(void) {
   answer_timeout();
   max_connections();
   max_memory();
+  nobody_takes_the_answers();
   max_held();
   return check_end();
 }

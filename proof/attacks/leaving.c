@@ -17,9 +17,9 @@ static void free_plain(ground *g) { leave(g, FREE, 0, 0); }
 static void free_secure(ground *g) { leave(g, FREE, 0, 13); }
 
 const attack leaving_attacks[] = {
-  {"drained under load", drain_plain, defaults, LEAVES | MAY_CLOSE | OPEN, 0, 60},
+  {"drained under load", drain_plain, defaults, LEAVES | MAY_CLOSE, 0, 60},
   {"drained under load, TLS", drain_secure, defaults, LEAVES | MAY_CLOSE | OVER_TLS, 0, 60},
-  {"freed under load", free_plain, defaults, LEAVES | MAY_CUT | OPEN, 0, 60},
+  {"freed under load", free_plain, defaults, LEAVES | MAY_CUT, 0, 60},
   {"freed under load, TLS", free_secure, defaults, LEAVES | MAY_CUT | OVER_TLS, 0, 60},
   {NULL, NULL, NULL, 0, 0, 0},
 };

@@ -156,7 +156,7 @@ const attack plain_attacks[] = {
   {"pipelines, read", hog_reading, defaults, 0, 0, 8},
   {"pipelines, not read", hog_not_reading, defaults, 0, 0, 100},
   {"pipelines, not read, small limits", hog_not_reading, tight, 0, 0, 100},
-  {"pipelined streams, not read", hog_of_streams, defaults, OPEN, 0, 100},
+  {"pipelined streams, not read", hog_of_streams, defaults, 0, 0, 100},
   {"endless header fields", header_flood, defaults, 0, 0, 64},
   {"endless request lines", long_line, defaults, 0, 0, 64},
   {"heads without end", unfinished_heads, patient, 0, 0, 700},

@@ -145,6 +145,7 @@ impl Engine {
             self.cut_all(End::Drain);
         }
         self.push_deadlines();
+        self.relieve();
         for _ in 0..budget {
             let Some(connection) = self.wheel.expired(&mut self.connections, self.now) else { return false };
             match self.deadline(connection) {
@@ -222,7 +223,7 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<u64> {
         let push = self.push_deadline();
         let drain = self.draining.filter(|_| !self.told_drained);
-        [self.wheel.next(), drain, push].into_iter().flatten().min()
+        [self.wheel.next(), drain, push, self.next_relief()].into_iter().flatten().min()
     }
 
     // ---- drain and end -----------------------------------------------------------------------------------------------------

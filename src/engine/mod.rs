@@ -21,6 +21,7 @@ pub mod output;
 mod pattern;
 pub mod peer;
 mod pipeline;
+mod pressure;
 pub mod progress;
 mod receive;
 pub mod settings;
@@ -127,6 +128,8 @@ pub struct Engine {
     counters: Counters,
     /// Requests queued for the host.
     undelivered: u64,
+    /// When memory that is used up makes somebody go.
+    relief: Option<u64>,
     /// Deadline of the drain.
     draining: Option<u64>,
     told_drained: bool,
@@ -163,6 +166,7 @@ impl Engine {
             released: Vec::new(),
             counters: Counters::default(),
             undelivered: 0,
+            relief: None,
             draining: None,
             told_drained: false,
             push: Push::new(),

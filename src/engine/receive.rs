@@ -53,6 +53,7 @@ impl Engine {
         let Some(c) = self.connections.at(connection) else { return false };
         if !c.is(EOF | CUT | WAITS | PAUSED) && self.counters.memory >= self.settings.max_memory {
             self.starve(connection);
+            self.feel_pressure();
         }
         false
     }
@@ -247,7 +248,9 @@ impl Engine {
         // Memory is no matter here: what is buffered occupies it already, and only handing it over gives it back.
         let within = self.counters.held + self.undelivered < self.settings.max_held;
         let full = self.events.is_full();
-        let (most, high) = (self.settings.max_pipeline, self.settings.high_water);
+        // With half of the memory used up, nobody gets more by asking for many answers before taking one.
+        let scarce = self.counters.memory >= self.settings.max_memory / 2;
+        let (most, high) = (if scarce { 1 } else { self.settings.max_pipeline }, self.settings.high_water);
         let Some(c) = self.connections.at_mut(connection) else { return false };
         // Answers that are complete and wait behind another count too: a client must not pile them up.
         if c.is(HOLDS) || c.length >= most || c.unsent() + c.pending >= high {

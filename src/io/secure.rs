@@ -202,7 +202,8 @@ impl Driver {
             Ok(Progress::Going | Progress::Established) => {}
             Err(_) => secure.failed = true,
         }
-        if !engine.keeps_outside(connection, secure.memory()) && handshaking && secure.session.kept() > 0 {
+        let goes_on = handshaking && !established && secure.session.kept() > 0;
+        if !engine.keeps_outside(connection, secure.memory()) && goes_on {
             // Who has said nothing whole yet is not to keep others from being read.
             return self.lose(connection);
         }
