@@ -16,9 +16,9 @@ pub(super) const SENDS: u32 = 256;
 pub(super) const SENDS_AT_ONCE: u32 = 32;
 /// Subscribers looked at for each that is sent something.
 const LOOKS: u32 = 64;
-const SLICE_MICROSECONDS: u64 = 2_000;
+const SLICE_MICROSECONDS: u64 = 1_500;
 /// Sends between two looks at the clock.
-const UNTIMED: u32 = 32;
+const UNTIMED: u32 = 16;
 
 /// The way from a hub to one encke's loop.
 struct Inbox {
