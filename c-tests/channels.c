@@ -124,6 +124,9 @@ static void resume(void) {
   CHECK(has(p, "event: recovered\ndata: yes\n\n"));
   CHECK(!has(p, "data: first"));
   CHECK_EQ(times(p, "data: second"), 1);
+  CHECK(memcmp(p->in, "HTTP/1.1 200 OK\r\n", 17) == 0); /* the head first, and in order */
+  const char *second = memmem(p->in, p->n, "data: second", 12), *third = memmem(p->in, p->n, "data: third", 11);
+  CHECK((const char *)memmem(p->in, p->n, "event: recovered", 16) < second && second < third);
   peer_close(p);
 
   SECTION("... by another transport too");
@@ -153,6 +156,50 @@ static void resume(void) {
   CHECK_OK(subscribe(request, "resume"));
   UNTIL(has(p, "data: no\n\n"));
   CHECK(!has(p, "data: third"));
+  peer_close(p);
+}
+
+static void bursts(void) {
+  SECTION("a burst larger than the backlog is nobody's fault who reads");
+  CHECK_OK(encke_channel_set(h->s, "burst", ENCKE_CHANNEL_BACKLOG, 50000));
+  peer *p = peer_tcp(port);
+  encke_id id = next_request(p, SSE);
+  CHECK_OK(subscribe(id, "burst"));
+  UNTIL(has(p, "id: "));
+  char from[64], data[10001];
+  snprintf(from, sizeof from, "%s", last_id(p));
+  memset(data, 'x', sizeof data - 1);
+  data[sizeof data - 1] = 0;
+  publish("burst", data);
+  UNTIL(times(p, "data: ") == 1);
+  for (int i = 0; i < 4; i++) publish("burst", data);
+  publish("burst", "the last of it");
+  UNTIL(has(p, "the last of it"));
+  CHECK_EQ(times(p, "data: "), 6);
+  CHECK_EQ(facts("burst", 1).subscribers, 1);
+  peer_close(p);
+
+  SECTION("a history larger than the backlog: the newest of it, and it is told");
+  for (int i = 0; i < 10; i++) publish("burst", data);
+  publish("burst", "newest");
+  p = peer_tcp(port);
+  id = next_request(p, textf("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nLast-Event-ID: %s\r\n\r\n", from));
+  CHECK_OK(subscribe(id, "burst"));
+  UNTIL(has(p, "data: newest\n\n"));
+  CHECK(has(p, "Encke-Recovered: no\r\n"));
+  CHECK(times(p, "data: xxx") >= 3 && times(p, "data: xxx") <= 5);
+  publish("burst", "and on");
+  UNTIL(has(p, "data: and on\n\n"));
+  peer_close(p);
+
+  SECTION("a client that had said before that it sends no more");
+  p = peer_tcp(port);
+  id = next_request(p, GET);
+  peer_fin(p);
+  UNTIL(peer_sent(p));
+  QUIESCE();
+  CHECK_OK(subscribe(id, "burst"));
+  UNTIL(host_last(h, ENCKE_EV_DONE, id) != NULL);
   peer_close(p);
 }
 
@@ -398,10 +445,12 @@ static void the_end(void) {
   CHECK_OK(subscribe(id, "end"));
   CHECK_OK(subscribe(poll, "end"));
   UNTIL(has(p, "id: "));
+  publish("end", "last words");
   CHECK_OK(encke_drain(h->e, 5000));
   UNTIL(p->eof && q->eof && SEEN(h, DRAINED) == 1);
   CHECK(memcmp(p->in + p->n - 5, "0\r\n\r\n", 5) == 0);
-  CHECK_EQ(peer_nth(q, 0)->status, 204);
+  CHECK(has(p, "data: last words\n\n"));
+  CHECK(strstr(peer_nth(q, 0)->body, "last words") != NULL);
   CHECK_EQ(host_last(h, ENCKE_EV_DONE, id)->code, ENCKE_END_DRAIN);
   peer_close(p);
   peer_close(q);
@@ -412,6 +461,7 @@ int main(void) {
   port = host_listen(h);
   server_sent_events();
   resume();
+  bursts();
   multipart();
   long_poll();
   several();

@@ -145,6 +145,22 @@ static void messages(void) {
   CHECK(GOT(p, "\x82\x7f\0\0\0\0\0\x01\x11\x70"));
   free(big);
 
+  SECTION("AGAIN, then WRITABLE");
+  p->paused = 1;
+  size_t sent = 0, writable = host_count(h, ENCKE_EV_WRITABLE, id);
+  char *block = pattern(100000, 5);
+  int rc;
+  while ((rc = encke_ws_send(h->s, id, ENCKE_WS_BINARY, block, 100000)) == ENCKE_OK) {
+    CHECK(++sent < 1000);
+    QUIESCE();
+  }
+  CHECK_EQ(rc, ENCKE_E_AGAIN);
+  p->paused = 0;
+  UNTIL(host_count(h, ENCKE_EV_WRITABLE, id) == writable + 1);
+  CHECK_OK(encke_ws_send(h->s, id, ENCKE_WS_TEXT, "after it", 8));
+  UNTIL(GOT(p, "\x81\x08" "after it"));
+  free(block);
+
   SECTION("the host closes");
   CHECK_RC(encke_ws_close(h->s, id, 1005, NULL), ENCKE_E_INVAL);
   CHECK_RC(encke_ws_close(h->s, id, 1000, "\xff"), ENCKE_E_INVAL);
@@ -240,6 +256,13 @@ static void channels(void) {
   m.data = "hi", m.len = 2;
   CHECK_OK(encke_publish(h->s, 0, channel, &m, sizeof m));
   UNTIL(GOT(p, "\x81\x02hi") && GOT(q, "\"channel\":\"ws\",\"data\":\"hi\"}"));
+  SECTION("ws_ calls are for sockets");
+  peer *sse = peer_tcp(port);
+  encke_id no_socket = next_request(sse, "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+  CHECK_OK(encke_subscribe(h->s, no_socket, &channel, 1, NULL, 0));
+  CHECK_RC(encke_ws_send(h->s, no_socket, ENCKE_WS_TEXT, "x", 1), ENCKE_E_GONE);
+  CHECK_RC(encke_ws_close(h->s, no_socket, 1000, NULL), ENCKE_E_GONE);
+  peer_close(sse);
   SECTION("its client may speak, and the host may answer it alone");
   SEND(p, 0x81, "me too");
   UNTIL(host_count(h, ENCKE_EV_MESSAGE, id) == 1);
@@ -275,12 +298,13 @@ static void patience(void) {
   closes(p, id, 1008);
   SECTION("a peer that answers no ping is cut, one that does is not");
   CHECK_OK(encke_channel_set(h->s, "beat", ENCKE_CHANNEL_HEARTBEAT_MS, 1));
-  const char *channel = "beat";
+  CHECK_OK(encke_channel_set(h->s, "beat too", ENCKE_CHANNEL_HEARTBEAT_MS, 1));
+  const char *channel = "beat", *both[] = {"beat", "beat too"};
   peer *q;
   id = open_socket(&p, "");
   encke_id other = open_socket(&q, "");
   CHECK_OK(encke_subscribe(h->s, id, &channel, 1, NULL, 0));
-  CHECK_OK(encke_subscribe(h->s, other, &channel, 1, NULL, 0));
+  CHECK_OK(encke_subscribe(h->s, other, both, 2, NULL, 0));
   for (size_t pongs = 0; !host_last(h, ENCKE_EV_CLOSED, id);) {
     size_t n, pings = 0;
     const unsigned char *at = frames(q, &n);

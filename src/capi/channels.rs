@@ -7,7 +7,7 @@ use super::input;
 use super::server::encke;
 use super::types::{encke_field, encke_id, encke_message, encke_sender, encke_str};
 use crate::engine::id::Id;
-use crate::engine::lease::Settled;
+use crate::engine::lease::{Settled, Socket};
 use crate::engine::mailbox::Submission;
 use crate::engine::subscription::Subscription;
 use crate::engine::Error;
@@ -412,7 +412,11 @@ impl encke_sender {
         if self.open().is_err() {
             return Err(self.settle_closed(id));
         }
-        match self.leases.settle_into_second(id, false)? {
+        let socket = match subscription.transport {
+            None | Some(Transport::WebSocket) => Socket::May,
+            Some(_) => Socket::Never,
+        };
+        match self.leases.settle_into_second(id, socket)? {
             Settled::Gone => Err(self.settled_gone(id)),
             Settled::Answer => {
                 let subscription = Box::new(subscription);

@@ -6,7 +6,7 @@ use super::guard::any_thread;
 use super::input;
 use super::types::{encke_field, encke_id, encke_sender};
 use crate::engine::id::Id;
-use crate::engine::lease::Settled;
+use crate::engine::lease::{Settled, Socket};
 use crate::engine::mailbox::Submission;
 use crate::engine::Error;
 use crate::http1::response::{Place, Seen};
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn encke_ws_accept(
             if sender.open().is_err() {
                 return Err(sender.settle_closed(id));
             }
-            match sender.leases.settle_into_second(id, true)? {
+            match sender.leases.settle_into_second(id, Socket::Must)? {
                 Settled::Gone => Err(sender.settled_gone(id)),
                 Settled::Answer => {
                     sender.say(Submission::Accept { id, lines }).inspect_err(|_| sender.drop_head(id)).map(|()| 0)
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn encke_ws_close(
             let code = u16::try_from(code).ok().filter(|code| is_sendable(*code) && *code != code::NONE);
             let Some(code) = code else { return Err(Error::invalid("code: it must not be sent")) };
             sender.open()?;
-            drop(sender.leases.second(Id(id))?);
+            drop(sender.leases.second_of_socket(Id(id))?);
             sender.say(Submission::Close { id: Id(id), code, reason: reason.into() }).map(|()| 0)
         })
     }

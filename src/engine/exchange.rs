@@ -46,6 +46,8 @@ pub const SOCKET: u32 = 1 << 20;
 pub const AWAITS_PONG: u32 = 1 << 21;
 /// Messages may be compressed.
 pub const DEFLATES: u32 = 1 << 22;
+/// Cut by the host before it became a subscriber or a WebSocket.
+pub const KICKED: u32 = 1 << 23;
 
 #[derive(Debug)]
 pub struct Exchange {

@@ -86,13 +86,31 @@ impl Engine {
         None
     }
 
+    /// What is pending for a subscriber that leaves or joins now, before it does.
+    pub(super) fn take_last_turn(&mut self, slot: u32) {
+        if self.push.feeds.at(slot).is_some() {
+            if let Some(connection) = self.take_turn(Turn { slot, beat: false }) {
+                self.make_dirty(connection);
+            }
+        }
+    }
+
     fn take_turn(&mut self, turn: Turn) -> Option<u32> {
         let slot = turn.slot;
+        let before = self.push.feeds.at(slot)?.position;
         let mut taken = std::mem::take(&mut self.push.taken);
         let lost = self.push.feeds.take(slot, &mut taken);
         let connection = self.exchanges.at(slot).map(|exchange| exchange.connection)?;
         let transport = self.push.feeds.at(slot)?.transport;
-        let result = if lost && self.slow_of(slot) == Slow::Close {
+        let result = if lost && transport == Transport::LongPoll {
+            // It comes back to where it stood: what the history does not have it is told then.
+            taken.clear();
+            if let Some(subscriber) = self.push.feeds.at_mut(slot) {
+                subscriber.position = before;
+            }
+            self.answer_poll(slot, Vec::new());
+            Some(connection)
+        } else if lost && self.slow_of(slot) == Slow::Close {
             taken.clear();
             self.end_lagging(slot);
             Some(connection)
@@ -104,7 +122,7 @@ impl Engine {
             })
         } else {
             self.counters.dropped += u64::from(lost);
-            let beats = turn.beat && taken.is_empty();
+            let beats = turn.beat && taken.is_empty() && self.may_beat(slot);
             if !self.append_bundle(slot, &taken) {
                 for message in &taken {
                     if !self.append_message(slot, message) {
@@ -156,6 +174,20 @@ impl Engine {
         true
     }
 
+    /// Several feeds of one subscriber may be due together, and a walk may come by twice: one sign of life is enough, and
+    /// a ping must have its time to be answered.
+    fn may_beat(&mut self, slot: u32) -> bool {
+        let every = self.push.feeds.policy(slot).map_or(0, |policy| policy.get(Choice::Heartbeat));
+        let now = self.now;
+        match self.push.feeds.at_mut(slot) {
+            Some(subscriber) if now >= subscriber.beaten.saturating_add(every.max(1000) / 2) => {
+                subscriber.beaten = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn slow_of(&self, slot: u32) -> Slow {
         self.push.feeds.policy(slot).map_or(Slow::Close, |policy| policy.slow())
     }
@@ -176,25 +208,41 @@ impl Engine {
         if unsent > 0 && !self.make_room(slot, message, unsent + n) {
             return self.push.feeds.at(slot).is_some();
         }
-        self.charge_socket(slot, n);
-        self.with_output(slot, |output, _, exchange| {
-            output.push_shared(message.clone(), form);
-            exchange.given += n;
-            exchange.unsent += n;
-        });
+        self.queue_message(slot, message, form);
         true
     }
 
+    /// What was missed; it was seen to before that it is within the backlog.
+    pub(super) fn append_missed(&mut self, slot: u32, missed: &[Arc<Message>]) {
+        for message in missed {
+            let Some(subscriber) = self.push.feeds.at(slot) else { return };
+            if subscriber.wants(message) {
+                let form = subscriber.form;
+                self.queue_message(slot, message, form);
+                self.counters.delivered += 1;
+            }
+        }
+    }
+
+    fn queue_message(&mut self, slot: u32, message: &Arc<Message>, form: Form) {
+        let n = message.form(form).len() as u64;
+        if n > 0 {
+            self.charge_socket(slot, n);
+            self.with_output(slot, |output, _, exchange| {
+                output.push_shared(message.clone(), form);
+                exchange.given += n;
+                exchange.unsent += n;
+            });
+        }
+    }
+
     /// Sees to it that a message has room among what a subscriber has unsent. False: it does not get it.
-    fn make_room(&mut self, slot: u32, message: &Message, needed: u64) -> bool {
+    fn make_room(&mut self, slot: u32, message: &Message, mut needed: u64) -> bool {
         let Some(policy) = self.push.feeds.policy(slot) else { return true };
         let (slow, most) = (policy.slow(), policy.get(Choice::Backlog));
         if slow == Slow::Latest && !message.parts.key.is_empty() {
             let key = &message.parts.key;
-            let n = self.drop_unsent(slot, u64::MAX, |old| old.channel == message.channel && old.parts.key == *key);
-            if n > 0 {
-                return true;
-            }
+            needed -= self.drop_unsent(slot, u64::MAX, |old| old.channel == message.channel && old.parts.key == *key);
         }
         let full = self.push.hub.as_ref().is_some_and(|(hub, _)| hub.is_full());
         if needed <= most && !full {
@@ -210,7 +258,8 @@ impl Engine {
                 false
             }
             Slow::DropOld | Slow::Latest => {
-                let too_much = if full { u64::MAX } else { needed - most };
+                // A quarter more, so that not every message has to look for old ones.
+                let too_much = if full { u64::MAX } else { needed - most + most / 4 };
                 self.drop_unsent(slot, too_much, |_| true);
                 true
             }

@@ -61,6 +61,15 @@ pub enum Settle {
     Abort,
 }
 
+/// Whether a second life is a WebSocket's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Socket {
+    Must,
+    /// Where the request is a handshake.
+    May,
+    Never,
+}
+
 /// The leases of one encke; grows, never shrinks, never moves.
 #[derive(Debug)]
 pub struct Leases {
@@ -174,7 +183,7 @@ impl Leases {
             let due = word & WAITING != 0 && (now == 0 || now < low_water);
             let next = if due { now } else { now | word & WAITING };
             match lease.queued.compare_exchange_weak(word, next, AcqRel, Acquire) {
-                Ok(_) => return due && lease.state.load(Acquire) & SETTLED == 0,
+                Ok(_) => return due && lease.state.load(Acquire) & (SETTLED | SECOND) != SETTLED,
                 Err(other) => word = other,
             }
         }
@@ -244,13 +253,15 @@ impl Leases {
     }
 
     /// Settles, and keeps the id alive for its second life: a subscriber's.
-    pub fn settle_into_second(&self, id: Id, as_socket: bool) -> Result<Settled, Error> {
+    pub fn settle_into_second(&self, id: Id, socket: Socket) -> Result<Settled, Error> {
         let gone = std::cell::Cell::new(false);
         self.change(id, |state| {
             gone.set(state & GONE != 0);
             match state & (BEGINNING | BEGUN) {
-                0 if as_socket && state & WEBSOCKET == 0 => Err(Error::State),
-                0 => Ok(if gone.get() { state | SETTLED } else { state | SETTLED | SECOND }),
+                0 if socket == Socket::Must && state & WEBSOCKET == 0 => Err(Error::State),
+                0 if gone.get() => Ok(state | SETTLED),
+                0 if socket == Socket::Never => Ok((state | SETTLED | SECOND) & !WEBSOCKET),
+                0 => Ok(state | SETTLED | SECOND),
                 _ if gone.get() => Ok(state | SETTLED),
                 _ => Err(Error::State),
             }
@@ -277,9 +288,18 @@ impl Leases {
         }
     }
 
+    /// [`Leases::second`] of a WebSocket.
+    pub fn second_of_socket(&self, id: Id) -> Result<Pin<'_>, Error> {
+        let pin = self.second(id)?;
+        if pin.0.state.load(Acquire) & WEBSOCKET == 0 {
+            return Err(Error::Gone);
+        }
+        Ok(pin)
+    }
+
     /// Room for `n` bytes of a WebSocket, as [`Leases::reserve`].
     pub fn reserve_second(&self, id: Id, n: u64) -> Result<Pin<'_>, Error> {
-        let pin = self.second(id)?;
+        let pin = self.second_of_socket(id)?;
         self.wait_for_room(pin.0)?;
         pin.0.queued.fetch_add(n, SeqCst);
         Ok(pin)

@@ -199,12 +199,12 @@ impl Output {
 
     pub fn push_shared(&mut self, message: Arc<Message>, form: Form) {
         self.queued += message.form(form).len() as u64;
-        self.segments.push_back(Segment::Shared { message, form });
+        self.push_segment(Segment::Shared { message, form });
     }
 
     pub fn push_bundle(&mut self, bundle: Arc<Bundle>) {
         self.queued += bundle.bytes().len() as u64;
-        self.segments.push_back(Segment::Bundle(bundle));
+        self.push_segment(Segment::Bundle(bundle));
     }
 
     /// Takes messages out that are wanted no more, the oldest first, until so many bytes are saved; none that has begun

@@ -52,7 +52,7 @@ pub(super) fn outlet(
         let mut pending = exchange.pending.take().unwrap_or_else(|| pool.output());
         let before = pending.len();
         append(&mut pending, &mut pool.buffers, exchange);
-        c.pending += pending.len() - before;
+        c.pending = c.pending + pending.len() - before;
         let charge = pending.memory() as u32;
         counters.memory = counters.memory + charge as u64 - exchange.charge as u64;
         exchange.charge = charge;
@@ -285,6 +285,7 @@ impl Engine {
             c.open -= 1;
         }
         c.flags &= !HOLDS;
+        self.unseat(id.slot());
         self.take_back(id.slot());
         self.abandon(id.slot(), end);
         self.answer_fault(id.slot(), fault);

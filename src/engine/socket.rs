@@ -16,7 +16,7 @@ use super::event::{End, What};
 use super::exchange;
 use super::id::Id;
 use super::receive::Step;
-use super::subscription::Subscription;
+use super::subscription::{fit, Subscription};
 use super::wishes::Wishes;
 use super::Engine;
 
@@ -33,6 +33,7 @@ impl Engine {
     pub fn accept_socket(&mut self, id: Id, lines: &[u8]) {
         let wishes = self.exchanges.get_mut(id.slot(), id.generation()).and_then(|exchange| exchange.wishes.take());
         self.open_socket(id, wishes, lines.to_vec());
+        self.kick_if_asked(id);
     }
 
     /// The 101, and from here on frames. False: there is nobody any more.
@@ -45,6 +46,11 @@ impl Engine {
         let handshake = wishes.as_ref().and_then(|wishes| wishes.handshake.as_ref());
         let Some(handshake) = handshake.filter(|_| alive) else {
             self.leases.end_second(slot);
+            if let Some(exchange) = self.exchanges.get_mut(slot, id.generation()) {
+                // What was promised for it comes all the same: CLOSED.
+                exchange.flags |= exchange::SOCKET;
+                exchange.closed = code::ABNORMAL;
+            }
             self.settle(id);
             return false;
         };
@@ -85,7 +91,7 @@ impl Engine {
         id: Id,
         wishes: Option<Arc<Wishes>>,
         subscription: Subscription,
-        start: Start,
+        mut start: Start,
     ) {
         let slot = id.slot();
         let offered = wishes.as_ref().and_then(|wishes| wishes.handshake.as_ref());
@@ -113,6 +119,8 @@ impl Engine {
         };
         let mut subscriber = Subscriber::new(Transport::WebSocket, form, subscription.filter);
         subscriber.position = start.position.n;
+        subscriber.beaten = self.now;
+        fit(&mut start, &subscriber);
         self.seat(slot, subscriber, &subscription.patterns, &start);
         if json {
             let from = start.missed.first().map_or(start.position.n, |message| message.position.n - 1);
@@ -120,12 +128,11 @@ impl Engine {
             let hello = format!("{{\"position\":\"{}\"{recovered}}}", self.push.position(from));
             self.append_raw(slot, &frame::frame(crate::ws::TEXT, hello.as_bytes()));
         }
-        for message in &start.missed {
-            self.append_message(slot, message);
-        }
+        self.append_missed(slot, &start.missed);
         if let Some(exchange) = self.exchanges.at(slot) {
             self.after_push(exchange.connection);
         }
+        self.kick_if_asked(id);
     }
 
     /// A WebSocket of the host joins channels: it gets the data alone. False: it is none.
@@ -137,7 +144,10 @@ impl Engine {
         let Some(exchange) = self.exchanges.at_mut(slot) else { return false };
         exchange.flags |= exchange::SUBSCRIBED;
         let form = if exchange.is(exchange::DEFLATES) { Form::WebSocketDeflated } else { Form::WebSocket };
-        self.push.feeds.add(slot, Subscriber::new(Transport::WebSocket, form, None));
+        let mut subscriber = Subscriber::new(Transport::WebSocket, form, None);
+        subscriber.position = self.push.feeds.heard();
+        subscriber.beaten = self.now;
+        self.push.feeds.add(slot, subscriber);
         true
     }
 

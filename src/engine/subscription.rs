@@ -8,10 +8,11 @@ use crate::push::feed::{Filter, Subscriber, Transport};
 use crate::push::form::{chunk, multipart_start, Form, BOUNDARY};
 use crate::push::hub::Start;
 use crate::push::message::Message;
+use crate::push::policy::Choice;
 use crate::push::position::Position;
 
 use super::answer::{Answer, Body};
-use super::connection::{NONE, POLLS, STOPPED};
+use super::connection::{EOF_TOLD, NONE, POLLS, STOPPED};
 use super::event::{self, End, What};
 use super::exchange;
 use super::id::Id;
@@ -86,6 +87,7 @@ impl Engine {
             length: None,
             lines: match status {
                 503 => b"Retry-After: 1\r\n"[..].into(),
+                426 => b"Sec-WebSocket-Version: 13\r\n"[..].into(),
                 _ => b""[..].into(),
             },
             seen: Seen::default(),
@@ -95,7 +97,7 @@ impl Engine {
         self.respond(id, answer);
     }
 
-    fn begin_stream(&mut self, id: Id, transport: Transport, mut subscription: Subscription, start: Start) {
+    fn begin_stream(&mut self, id: Id, transport: Transport, mut subscription: Subscription, mut start: Start) {
         let slot = id.slot();
         let chunked = self.exchanges.at(slot).is_some_and(|exchange| !exchange.is(exchange::HTTP10));
         let pick = |plain, chunks| if chunked { chunks } else { plain };
@@ -104,10 +106,19 @@ impl Engine {
             Transport::Plain => "application/octet-stream".to_owned(),
             _ => format!("multipart/x-mixed-replace;boundary={BOUNDARY}"),
         };
-        let (form, first) = match transport {
-            Transport::Sse => (pick(Form::Sse, Form::SseChunked), sse_start(&start)),
-            Transport::Plain => (pick(Form::Plain, Form::PlainChunked), Vec::new()),
-            _ => (pick(Form::Multipart, Form::MultipartChunked), multipart_start()),
+        let form = match transport {
+            Transport::Sse => pick(Form::Sse, Form::SseChunked),
+            Transport::Plain => pick(Form::Plain, Form::PlainChunked),
+            _ => pick(Form::Multipart, Form::MultipartChunked),
+        };
+        let mut subscriber = Subscriber::new(transport, form, subscription.filter.take());
+        subscriber.position = start.position.n;
+        subscriber.beaten = self.now;
+        fit(&mut start, &subscriber);
+        let first = match transport {
+            Transport::Sse => sse_start(&start),
+            Transport::Plain => Vec::new(),
+            _ => multipart_start(),
         };
         let first = if chunked { chunk(&first) } else { first };
         let host_type = subscription.seen.content_type;
@@ -124,20 +135,26 @@ impl Engine {
         self.begin(id, answer);
         let Some(connection) = self.settle(id) else { return self.leave_hub(&subscription.patterns) };
         let unread = self.refuse_rest(connection, id);
+        let mut left = false;
         if let Some(c) = self.connections.at_mut(connection) {
             // What comes behind it would wait for an answer that does not end.
             c.flags |= STOPPED;
+            left = c.is(EOF_TOLD);
         }
-        let mut subscriber = Subscriber::new(transport, form, subscription.filter);
-        subscriber.position = start.position.n;
         self.seat(slot, subscriber, &subscription.patterns, &start);
         self.append_raw(slot, &first);
-        for message in &start.missed {
-            self.append_message(slot, message);
-        }
+        self.append_missed(slot, &start.missed);
         self.after_push(connection);
-        if unread {
-            self.end_subscription(slot, End::Ok);
+        if unread || left {
+            self.end_subscription(slot, if left { End::Peer } else { End::Ok });
+        }
+        self.kick_if_asked(id);
+    }
+
+    /// The host took it back before it began: two threads crossed.
+    pub(super) fn kick_if_asked(&mut self, id: Id) {
+        if self.exchanges.get_mut(id.slot(), id.generation()).is_some_and(|exchange| exchange.is(exchange::KICKED)) {
+            self.kick(id);
         }
     }
 
@@ -184,8 +201,15 @@ impl Engine {
         if !self.is_subscribed(id) && !self.seat_socket(id) {
             return;
         }
-        // What other threads published before is heard before; what is still on its way is behind this position.
+        // What it has not got yet is of the channels that it had; from the new ones it gets what comes.
+        self.take_last_turn(id.slot());
+        if !self.is_subscribed(id) {
+            return;
+        }
         let start = hub.join(member, patterns, None, self.now);
+        if let Some(subscriber) = self.push.feeds.at_mut(id.slot()) {
+            subscriber.position = subscriber.position.max(start.position.n);
+        }
         for (pattern, policy) in patterns.iter().zip(&start.policies) {
             self.take_seat(id.slot(), pattern, policy);
         }
@@ -193,6 +217,9 @@ impl Engine {
 
     /// A channel less; the subscriber stays.
     pub fn leave(&mut self, id: Id, pattern: &str) {
+        if self.is_subscribed(id) {
+            self.take_last_turn(id.slot());
+        }
         if self.is_subscribed(id) && self.push.feeds.leave(id.slot(), pattern) {
             if let Some((hub, member)) = &self.push.hub {
                 hub.leave(*member, pattern);
@@ -213,6 +240,7 @@ impl Engine {
             return;
         }
         exchange.flags &= !exchange::SUBSCRIBED;
+        self.push.poll_lines.remove(&slot);
         for pattern in self.push.feeds.patterns(slot) {
             if let Some((hub, member)) = &self.push.hub {
                 hub.leave(*member, &pattern);
@@ -258,6 +286,11 @@ impl Engine {
             return self.cut_socket(id);
         }
         if !self.is_subscribed(id) {
+            if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {
+                if !exchange.is(exchange::SETTLED) {
+                    exchange.flags |= exchange::KICKED;
+                }
+            }
             return;
         }
         let slot = id.slot();
@@ -295,6 +328,7 @@ impl Engine {
         }
         for slot in 0..self.exchanges.slots() {
             if self.exchanges.at(slot).is_some_and(|exchange| exchange.is(exchange::SUBSCRIBED)) {
+                self.take_last_turn(slot);
                 self.end_subscription(slot, End::Drain);
             }
         }
@@ -311,6 +345,7 @@ impl Engine {
         subscriber.position = start.position.n;
         subscriber.deadline = self.now.saturating_add(timeout);
         subscriber.recovered = start.recovered;
+        subscriber.beaten = self.now;
         let missed: Vec<_> = start.missed.iter().filter(|message| subscriber.wants(message)).cloned().collect();
         self.seat(slot, subscriber, &subscription.patterns, &start);
         let mut subscription = subscription;
@@ -326,8 +361,12 @@ impl Engine {
             if let Some(c) = self.connections.at_mut(connection) {
                 c.flags |= POLLS;
             }
+            if self.connections.at(connection).is_some_and(|c| c.is(EOF_TOLD)) {
+                self.end_subscription(slot, End::Peer);
+            }
             self.schedule(connection);
         }
+        self.kick_if_asked(id);
     }
 
     /// The batch of a long poll, which ends it; an empty one where its time is over.
@@ -335,6 +374,7 @@ impl Engine {
         let Some(exchange) = self.exchanges.at(slot) else { return };
         let (id, connection) = (exchange.id, exchange.connection);
         let (mut lines, seen) = self.push.poll_lines.remove(&slot).unwrap_or_default();
+        let caching = if has_field(&lines, "cache-control:") { "" } else { "Cache-Control: no-store\r\n" };
         let (position, recovered) = match self.push.feeds.at(slot) {
             Some(subscriber) => {
                 let n = batch.last().map_or(subscriber.position, |message| message.position.n);
@@ -343,13 +383,15 @@ impl Engine {
             None => (self.push.position(0), None),
         };
         self.unseat(slot);
-        lines.extend_from_slice(format!("Encke-Position: {position}\r\nCache-Control: no-store\r\n").as_bytes());
+        lines.extend_from_slice(format!("Encke-Position: {position}\r\n{caching}").as_bytes());
+        if let Some(recovered) = recovered {
+            lines.extend_from_slice(recovered_line(recovered).as_bytes());
+        }
         let empty = batch.is_empty() && recovered != Some(false);
         let mut body = Vec::new();
         if !empty {
             body.extend_from_slice(format!("{{\"position\":\"{position}\"").as_bytes());
             if let Some(recovered) = recovered {
-                lines.extend_from_slice(recovered_line(recovered).as_bytes());
                 body.extend_from_slice(format!(",\"recovered\":{recovered}").as_bytes());
             }
             body.extend_from_slice(b",\"messages\":[");
@@ -382,18 +424,36 @@ fn recovered_line(recovered: bool) -> String {
     format!("Encke-Recovered: {}\r\n", if recovered { "yes" } else { "no" })
 }
 
+fn has_field(lines: &[u8], name: &str) -> bool {
+    let is = |line: &[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()));
+    lines.split(|byte| *byte == b'\n').any(is)
+}
+
+/// What was missed has to fit into the backlog, or who comes back would be slow before it began: the newest of it does,
+/// and it is told.
+pub(super) fn fit(start: &mut Start, subscriber: &Subscriber) {
+    let most = start.policies.first().map_or(u64::MAX, |policy| policy.get(Choice::Backlog));
+    let mut bytes = 0;
+    let mut fits = |message: &Arc<Message>| {
+        if subscriber.wants(message) {
+            bytes += message.form(subscriber.form).len() as u64;
+        }
+        bytes <= most
+    };
+    let n = start.missed.iter().rev().take_while(|message| fits(message)).count().max(1);
+    if n < start.missed.len() {
+        start.missed.drain(..start.missed.len() - n);
+        start.recovered = Some(false);
+    }
+}
+
 /// The fields of every stream: nothing between keeps or gathers it, and the client knows where it begins.
 fn push_lines(subscription: &mut Subscription, start: &Start) {
     let lines = &mut subscription.lines;
-    let has = |lines: &[u8], name: &str| {
-        lines
-            .split(|byte| *byte == b'\n')
-            .any(|line| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes())))
-    };
-    if !has(lines, "cache-control:") {
+    if !has_field(lines, "cache-control:") {
         lines.extend_from_slice(b"Cache-Control: no-store\r\n");
     }
-    if !has(lines, "x-accel-buffering:") {
+    if !has_field(lines, "x-accel-buffering:") {
         lines.extend_from_slice(b"X-Accel-Buffering: no\r\n");
     }
     lines.extend_from_slice(format!("Encke-Position: {}\r\n", start.position).as_bytes());

@@ -163,6 +163,7 @@ impl Driver {
 
     pub fn drain(&mut self, grace: u64) {
         self.tick();
+        self.hear_now();
         for slot in 0..self.listeners.slots() {
             if self.listeners.at(slot).is_some() {
                 let _ = self.close_listener(self.listener_id(slot));
@@ -495,6 +496,7 @@ impl Driver {
         self.tick();
         while self.hear() {}
         self.end_drain();
+        self.fan_out(SENDS);
         self.engine.cut_all(End::Host);
         self.flush();
         self.leave_hub();

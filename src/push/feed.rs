@@ -14,6 +14,8 @@ use super::policy::{prefix_of, Choice, Policy};
 
 /// No subscriber, no seat.
 pub const NONE: u32 = u32::MAX;
+/// What may wait to be offered, in backlogs of one subscriber.
+const MOST_BACKLOGS: u64 = 16;
 /// Turns of one feed before another has some.
 const QUANTUM: u32 = 32;
 
@@ -55,6 +57,8 @@ pub struct Subscriber {
     pub filter: Option<Box<Filter>>,
     /// When a long poll ends without a message.
     pub deadline: u64,
+    /// When it was last given a sign of life.
+    pub beaten: u64,
     /// What was told of what it missed, for a long poll.
     pub recovered: Option<bool>,
     seats: SmallVec<[Seat; 1]>,
@@ -62,7 +66,16 @@ pub struct Subscriber {
 
 impl Subscriber {
     pub fn new(transport: Transport, form: Form, filter: Option<Box<Filter>>) -> Subscriber {
-        Subscriber { transport, form, position: 0, filter, deadline: u64::MAX, recovered: None, seats: SmallVec::new() }
+        Subscriber {
+            transport,
+            form,
+            position: 0,
+            filter,
+            deadline: u64::MAX,
+            beaten: 0,
+            recovered: None,
+            seats: SmallVec::new(),
+        }
     }
 
     pub fn wants(&self, message: &Message) -> bool {
@@ -349,8 +362,9 @@ impl Feeds {
         let Some(Some(feed)) = self.feeds.get_mut(at as usize) else { return };
         feed.log.push_back(message.clone());
         feed.log_bytes += message.size();
-        // Who is so far behind lags, whether its socket takes bytes or not.
-        let most = feed.policy.get(Choice::Backlog);
+        // A burst may be larger than a backlog: it is not the subscribers' fault. Only what is many times that has to go
+        // before all were offered it.
+        let most = feed.policy.get(Choice::Backlog).saturating_mul(MOST_BACKLOGS);
         while feed.log_bytes > most && feed.log.len() > 1 {
             if let Some(oldest) = feed.log.pop_front() {
                 feed.log_bytes -= oldest.size();
@@ -363,6 +377,11 @@ impl Feeds {
             (feed.looked, feed.offered) = (0, message.position.n);
             self.active.push_back(at);
         }
+    }
+
+    /// The number of the last message that came here.
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     pub fn is_active(&self) -> bool {

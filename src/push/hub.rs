@@ -26,6 +26,8 @@ pub type Member = u32;
 /// Expired channels dealt with at a time.
 const SWEEP: usize = 256;
 const BUCKETS: usize = 1024;
+/// Messages that may go for a new one.
+const MOST_EVICTED: usize = 16 * 1024;
 
 fn from(name: &str) -> (Bound<&str>, Bound<&str>) {
     (Bound::Included(name), Bound::Unbounded)
@@ -42,8 +44,8 @@ struct Channel {
     published: u64,
     interest: Interest,
     policy: Arc<Policy>,
-    /// In the list of those that expire.
-    expires: bool,
+    /// When it is in the list of those that expire, as it stands there.
+    expires: Option<u64>,
 }
 
 /// Everybody who wants all channels with a prefix.
@@ -111,7 +113,7 @@ pub struct Facts {
 impl Channel {
     fn new(policy: Arc<Policy>, lost: u64) -> Channel {
         let (history, interest) = (VecDeque::new(), Interest::new());
-        Channel { history, bytes: 0, lost, published: 0, interest, policy, expires: false }
+        Channel { history, bytes: 0, lost, published: 0, interest, policy, expires: None }
     }
 
     /// Brings the history within its limits.
@@ -276,8 +278,9 @@ impl Hub {
     /// Puts a channel with a history into the list of those that expire.
     fn expire_later(&self, state: &mut State, name: &Arc<str>) {
         if let Some(channel) = state.channels.get_mut(name) {
-            if let (false, Some(at)) = (channel.expires, channel.expiry()) {
-                channel.expires = true;
+            let Some(at) = channel.expiry() else { return };
+            if channel.expires.is_none_or(|other| at < other) {
+                channel.expires = Some(at);
                 state.expiring.push(Reverse((at, name.clone())));
                 self.expiry.fetch_min(at, Relaxed);
             }
@@ -374,15 +377,16 @@ impl Hub {
     }
 
     fn make_room(&self, state: &mut State) {
-        for _ in 0..SWEEP {
+        for _ in 0..MOST_EVICTED {
             if !self.is_full() {
                 return;
             }
-            let Some(Reverse((_, name))) = state.expiring.pop() else { return };
-            if let Some(channel) = state.channels.get_mut(&name) {
-                channel.drop_oldest();
-                channel.expires = false;
-            }
+            let Some(Reverse((at, name))) = state.expiring.pop() else { return };
+            let Some(channel) = state.channels.get_mut(&name).filter(|channel| channel.expires == Some(at)) else {
+                continue;
+            };
+            channel.drop_oldest();
+            channel.expires = None;
             self.expire_later(state, &name);
             state.forget_if_idle(&name);
         }
@@ -468,7 +472,6 @@ impl Hub {
             if let Some(channel) = channels.get_mut(&name) {
                 policies.update(&name, &channel.policy);
                 channel.trim(now);
-                channel.expires = false; // it may be due before the list says so
             }
             self.expire_later(&mut state, &name);
             state.forget_if_idle(&name);
@@ -509,11 +512,12 @@ impl Hub {
                 Some(Reverse((at, _))) if *at <= now => {}
                 _ => break,
             }
-            let Some(Reverse((_, name))) = state.expiring.pop() else { break };
-            if let Some(channel) = state.channels.get_mut(&name) {
-                channel.trim(now);
-                channel.expires = false;
-            }
+            let Some(Reverse((at, name))) = state.expiring.pop() else { break };
+            let Some(channel) = state.channels.get_mut(&name).filter(|channel| channel.expires == Some(at)) else {
+                continue; // an earlier time took its place
+            };
+            channel.trim(now);
+            channel.expires = None;
             self.expire_later(&mut state, &name);
             state.forget_if_idle(&name);
         }

@@ -42,7 +42,9 @@ pub fn inflate(data: &[u8], most: usize) -> Result<Vec<u8>, Fault> {
     let end = most.saturating_add(1);
     let mut size = data.len().saturating_mul(4).max(256).min(end);
     loop {
-        let mut out = vec![0; size];
+        let mut out = Vec::new();
+        out.try_reserve_exact(size).map_err(|_| Fault::TooBig)?;
+        out.resize(size, 0);
         let pieces = [data, &TAIL, &[1, 0, 0, 0xff, 0xff]]; // the last block of all, so that the end is seen
         match decompress_slice_iter_to_slice(&mut out, pieces.into_iter(), false, false) {
             Ok(n) if n <= most => {

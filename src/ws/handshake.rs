@@ -38,8 +38,7 @@ fn is_acceptable(offer: &[u8]) -> bool {
         let known = match (&name[..], value) {
             (b"server_no_context_takeover" | b"client_no_context_takeover" | b"client_max_window_bits", None) => true,
             (b"client_max_window_bits", Some(bits)) => is_window(bits),
-            // Our windows are of 15 bits.
-            (b"server_max_window_bits", Some(bits)) => unquoted(bits) == b"15",
+            // An answer would have to promise a window: our windows are of 15 bits, and what asks for less is passed over.
             _ => false,
         };
         if !known || seen.contains(&name) {
@@ -82,7 +81,7 @@ mod tests {
             ("permessage-deflate; client_max_window_bits", true),
             ("Permessage-Deflate;client_max_window_bits=10;server_no_context_takeover", true),
             ("permessage-deflate; client_max_window_bits=\"15\"", true),
-            ("permessage-deflate; server_max_window_bits=15", true),
+            ("permessage-deflate; server_max_window_bits=15", false),
             ("permessage-deflate; server_max_window_bits=10", false),
             ("permessage-deflate; server_max_window_bits=10, permessage-deflate", true),
             ("permessage-deflate; server_max_window_bits", false),
