@@ -8,7 +8,7 @@ pub mod bytes;
 pub mod reference;
 pub mod targets;
 
-/// Where `src/engine/tests/driver.rs` looks for the engine; that file is shared with the simulation.
+/// Where the driver looks for the engine.
 mod engine {
     pub use encke::engine::{event, id, mailbox, output, peer, settings, Verdict};
 
@@ -39,6 +39,5 @@ mod engine {
     }
 }
 
-/// The in-memory driver of the simulation.
-#[path = "../../src/engine/tests/driver.rs"]
+/// An in-memory driver: sockets, turns and truth as `src/io/driver.rs` has them.
 mod driver;

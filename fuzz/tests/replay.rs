@@ -65,6 +65,11 @@ fn certificates() {
 }
 
 #[test]
+fn push() {
+    all("push");
+}
+
+#[test]
 fn every_target_is_replayed() {
-    assert_eq!(ALL.map(|(name, _)| name), ["http1", "engine", "response", "tls", "certificates"]);
+    assert_eq!(ALL.map(|(name, _)| name), ["http1", "engine", "response", "tls", "push", "certificates"]);
 }

@@ -622,6 +622,14 @@ fn id_of(submission: &Submission) -> Id {
         | Submission::Abort { id }
         | Submission::Inform { id, .. }
         | Submission::Ack { id, .. }
-        | Submission::Settled { id } => *id,
+        | Submission::Settled { id }
+        | Submission::Subscribe { id, .. }
+        | Submission::Join { id, .. }
+        | Submission::Leave { id, .. }
+        | Submission::Accept { id, .. }
+        | Submission::Frames { id, .. }
+        | Submission::Close { id, .. }
+        | Submission::Kick { id } => *id,
+        Submission::Deliver(_) => Id::NONE,
     }
 }

@@ -1,7 +1,7 @@
 //! A whole engine: bytes of several connections, what a host does, and what happens around them, in any order.
 //!
 //! An input is settings and then steps, one byte and what it needs each. The driver is that of the simulation
-//! (`src/engine/tests/driver.rs`); the simulation has polite clients and a rich host from a seed, this has arbitrary bytes
+//! (`fuzz/src/driver.rs`); the simulation has polite clients and a rich host from a seed, this has arbitrary bytes
 //! and is led by coverage.
 //!
 //! What must hold: requests are those of `reference.rs`, in order and byte-exact; each client gets the answers to its

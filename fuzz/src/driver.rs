@@ -1,0 +1,491 @@
+//! Owns the in-memory stand-in for `io::driver`: sockets are pipes, readiness comes by edges, the clock is virtual.
+//! Rule: it calls the engine in the order in which the real driver does, so what holds here holds there.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
+
+use crate::engine::event::{End, Event};
+use crate::engine::id::{Id, Kind, Tag};
+use crate::engine::mailbox::Submission;
+use crate::engine::output::Front;
+use crate::engine::peer::Peer;
+use crate::engine::settings::Settings;
+use crate::engine::{Engine, Verdict};
+
+const SLICES: usize = 32;
+const TIMERS: usize = 256;
+const EXPIRE_AT_LEAST: u64 = 500;
+pub const EPOCH: u64 = 1_700_000_000;
+
+/// How the server ended a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Closed,
+    Reset,
+}
+
+/// A connection as the kernel sees it, between one client and the server.
+#[derive(Debug, Default)]
+pub struct Pipe {
+    /// On the way to the server, and to the client.
+    pub up: VecDeque<u8>,
+    pub down: VecDeque<u8>,
+    /// Bytes that the way to the client holds.
+    pub room: usize,
+    /// The client has closed its sending side; is gone altogether.
+    pub fin: bool,
+    pub gone: bool,
+    pub reset: bool,
+    /// The server has closed its sending side; everything.
+    pub shut: bool,
+    pub ended: Option<Ended>,
+    connection: Option<u32>,
+    full: bool,
+    edge: bool,
+}
+
+#[derive(Debug, Default)]
+struct Socket {
+    pipe: usize,
+    readable: bool,
+    blocked: bool,
+    dead: bool,
+    end: bool,
+}
+
+#[derive(Debug)]
+pub struct Driver {
+    pub engine: Engine,
+    pub pipes: Vec<Pipe>,
+    sockets: Vec<Option<Socket>>,
+    pub backlog: VecDeque<usize>,
+    pub listener: Id,
+    pub now: u64,
+    mailbox: VecDeque<Submission>,
+    woken: bool,
+    draining: bool,
+    flushed: bool,
+    left_over: bool,
+    timer: Option<u64>,
+    expired: u64,
+    scratch: Vec<u8>,
+    write_turn: u64,
+    /// Counts everything that was moved, accepted or closed.
+    pub moved: u64,
+    file: Vec<u8>,
+}
+
+impl Driver {
+    pub fn new(settings: Settings, scratch: usize, write_turn: u64, now: u64) -> Driver {
+        let tag = Tag { number: 7, used: 0 };
+        Driver {
+            engine: Engine::new(settings, tag, now, EPOCH + now / 1000),
+            pipes: Vec::new(),
+            sockets: Vec::new(),
+            backlog: VecDeque::new(),
+            listener: Id::new(7, Kind::Listener, 0, 1),
+            now,
+            mailbox: VecDeque::new(),
+            woken: false,
+            draining: false,
+            flushed: false,
+            left_over: false,
+            timer: None,
+            expired: 0,
+            scratch: vec![0; scratch],
+            write_turn,
+            moved: 0,
+            file: vec![0; 1 << 14],
+        }
+    }
+
+    // ---- the clients' side -----------------------------------------------------------------------------------------
+
+    pub fn connect(&mut self, room: usize) -> usize {
+        self.pipes.push(Pipe { room, ..Pipe::default() });
+        self.backlog.push_back(self.pipes.len() - 1);
+        self.pipes.len() - 1
+    }
+
+    pub fn client_sends(&mut self, pipe: usize, bytes: &[u8]) {
+        let pipe = &mut self.pipes[pipe];
+        if pipe.ended.is_some() {
+            pipe.ended = Some(Ended::Reset); // sent to a closed socket
+        } else if !bytes.is_empty() {
+            pipe.up.extend(bytes);
+            pipe.edge = true;
+        }
+    }
+
+    pub fn client_ends(&mut self, pipe: usize) {
+        let pipe = &mut self.pipes[pipe];
+        pipe.fin = true;
+        pipe.edge = true;
+    }
+
+    pub fn client_leaves(&mut self, pipe: usize) {
+        self.client_ends(pipe);
+        self.pipes[pipe].gone = true;
+    }
+
+    pub fn client_resets(&mut self, pipe: usize) {
+        let pipe = &mut self.pipes[pipe];
+        (pipe.fin, pipe.gone, pipe.reset, pipe.edge) = (true, true, true, true);
+        pipe.up.clear();
+        pipe.down.clear();
+    }
+
+    pub fn client_reads(&mut self, pipe: usize, most: usize, into: &mut Vec<u8>) -> usize {
+        let pipe = &mut self.pipes[pipe];
+        let n = most.min(pipe.down.len());
+        into.extend(pipe.down.drain(..n));
+        if pipe.full && pipe.down.len() * 3 <= pipe.room * 2 {
+            pipe.full = false;
+            pipe.edge = true;
+        }
+        n
+    }
+
+    // ---- the truth of the fd ------------------------------------------------------------------------------------------
+
+    pub fn readable(&self) -> bool {
+        self.work()
+            || self.woken
+            || self.timer.is_some_and(|at| at <= self.now)
+            || (!self.backlog.is_empty() && self.engine.may_accept())
+            || self.pipes.iter().any(|pipe| pipe.edge && pipe.connection.is_some())
+    }
+
+    pub fn work(&self) -> bool {
+        self.draining
+            || self.left_over
+            || self.engine.has_events()
+            || self.engine.ready_len() > 0
+            || self.engine.is_dirty()
+    }
+
+    /// What keeps the fd readable.
+    pub fn why(&self) -> String {
+        format!(
+            "draining {}, left over {}, events {}, ready {:?}, dirty {}, woken {}, timer {:?}, backlog {}, edges {}",
+            self.draining,
+            self.left_over,
+            self.engine.has_events(),
+            self.engine.ready,
+            self.engine.is_dirty(),
+            self.woken,
+            self.timer,
+            self.backlog.len(),
+            self.pipes.iter().filter(|pipe| pipe.edge && pipe.connection.is_some()).count()
+        )
+    }
+
+    pub fn next_timer(&self) -> Option<u64> {
+        self.timer
+    }
+
+    fn settle(&mut self) {
+        self.engine.unpause();
+        if let Some(at) = self.engine.next_deadline() {
+            if self.timer.is_none_or(|timer| at < timer) {
+                self.timer = Some(at);
+            }
+        }
+    }
+
+    // ---- the host's side ------------------------------------------------------------------------------------------------
+
+    pub fn submit(&mut self, submission: Submission) {
+        self.mailbox.push_back(submission);
+        self.woken = true;
+    }
+
+    fn tick(&mut self) {
+        self.engine.set_now(self.now, EPOCH + self.now / 1000);
+    }
+
+    /// `budget` connections have their turn; `hears` submissions take effect.
+    pub fn run(&mut self, budget: u32, hears: usize, heard: &mut dyn FnMut(&mut Engine, Submission)) -> bool {
+        self.tick();
+        self.end_drain();
+        self.poll();
+        self.woken = false;
+        for _ in 0..hears {
+            let Some(submission) = self.mailbox.pop_front() else { break };
+            self.moved += 1;
+            heard(&mut self.engine, submission);
+        }
+        self.engine.unpause();
+        let mut more = !self.mailbox.is_empty();
+        let mut left = budget;
+        while left > 0 && !self.engine.events_full() {
+            let Some(connection) = self.engine.next_ready() else { break };
+            self.turn(connection);
+            left -= 1;
+        }
+        self.accept(left.max(1));
+        if !more || self.now > self.expired + EXPIRE_AT_LEAST {
+            self.expired = self.now;
+            more |= self.engine.expire(TIMERS);
+        }
+        self.flush();
+        self.left_over = more;
+        self.draining = self.engine.has_events();
+        self.settle();
+        !self.engine.events_full() && (more || self.engine.ready_len() > 0)
+    }
+
+    pub fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.engine.next_event() {
+                self.draining = true;
+                return Some(event);
+            }
+            self.engine.end_of_drain();
+            self.flush();
+            if !self.engine.has_events() || self.flushed {
+                break;
+            }
+            self.flushed = true;
+        }
+        self.draining = false;
+        self.flushed = false;
+        self.settle();
+        None
+    }
+
+    fn end_drain(&mut self) {
+        self.draining = false;
+        self.flushed = false;
+        self.engine.end_of_drain();
+        self.flush();
+    }
+
+    /// What it returns is to take effect before the loop thread says something.
+    #[must_use]
+    pub fn before_answer(&mut self) -> Vec<Submission> {
+        if !self.draining {
+            self.tick();
+        }
+        self.mailbox.drain(..).collect()
+    }
+
+    pub fn after_answer(&mut self) {
+        if !self.draining {
+            self.flush();
+            self.settle();
+        }
+    }
+
+    pub fn drain(&mut self, grace: u64) {
+        self.tick();
+        for pipe in self.backlog.drain(..) {
+            self.pipes[pipe].ended = Some(Ended::Reset);
+        }
+        self.engine.drain(grace);
+        self.after_answer();
+    }
+
+    pub fn set_max_held(&mut self, n: u64) {
+        self.engine.set_max_held(n);
+        self.settle();
+    }
+
+    // ---- readiness ------------------------------------------------------------------------------------------------------
+
+    fn poll(&mut self) {
+        if self.timer.is_some_and(|at| at <= self.now) {
+            self.timer = None;
+        }
+        for pipe in &mut self.pipes {
+            let Some(connection) = pipe.connection.filter(|_| pipe.edge) else { continue };
+            pipe.edge = false;
+            let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { continue };
+            let dead = pipe.reset || pipe.fin && pipe.shut;
+            socket.readable |= !pipe.up.is_empty() || pipe.fin || dead;
+            socket.end |= pipe.fin || dead;
+            socket.dead |= dead;
+            if dead || pipe.down.len() * 3 <= pipe.room * 2 {
+                socket.blocked = false;
+            }
+            if socket.readable || self.engine.connection(connection).is_some_and(|c| c.unsent() > 0) {
+                self.engine.make_ready(connection);
+            }
+        }
+    }
+
+    fn accept(&mut self, most: u32) {
+        for _ in 0..most {
+            if !self.engine.may_accept() {
+                return;
+            }
+            let Some(pipe) = self.backlog.pop_front() else { return };
+            self.moved += 1;
+            let Some(connection) = self.engine.accept(self.listener, Peer::unknown(), false) else { return };
+            self.pipes[pipe].connection = Some(connection);
+            self.pipes[pipe].edge = true;
+            let index = connection as usize;
+            if self.sockets.len() <= index {
+                self.sockets.resize_with(index + 1, || None);
+            }
+            self.sockets[index] = Some(Socket { pipe, ..Socket::default() });
+        }
+    }
+
+    fn turn(&mut self, connection: u32) {
+        let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
+        let (readable, blocked, dead) = (socket.readable, socket.blocked, socket.dead);
+        if !blocked && self.engine.connection(connection).is_some_and(|c| c.unsent() > 0) {
+            self.write(connection);
+        }
+        if self.engine.has_buffered(connection) {
+            self.engine.resume(connection);
+        }
+        if readable && self.engine.events_full() {
+            self.engine.make_ready(connection);
+        } else if readable && self.engine.admit(connection) {
+            self.read(connection);
+        } else if dead && self.engine.connection(connection).is_some() {
+            self.forget(connection);
+        }
+        self.engine.schedule(connection);
+    }
+
+    fn read(&mut self, connection: u32) {
+        let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
+        let pipe = &mut self.pipes[socket.pipe];
+        if pipe.reset {
+            return self.forget(connection);
+        }
+        let n = pipe.up.len().min(self.scratch.len());
+        if n == 0 && !pipe.fin {
+            socket.readable = false;
+        } else if n == 0 {
+            socket.readable = false;
+            let dead = socket.dead;
+            self.moved += 1;
+            self.engine.end_of_input(connection);
+            if dead {
+                self.forget(connection);
+            }
+        } else {
+            for (to, from) in self.scratch.iter_mut().zip(pipe.up.drain(..n)) {
+                *to = from;
+            }
+            self.moved += n as u64;
+            socket.readable = n == self.scratch.len() || socket.end;
+            let again = socket.readable;
+            self.engine.receive(connection, &self.scratch[..n]);
+            if again {
+                self.engine.make_ready(connection);
+            }
+        }
+    }
+
+    // ---- writing --------------------------------------------------------------------------------------------------------
+
+    fn flush(&mut self) {
+        while let Some(connection) = self.engine.next_dirty() {
+            self.write(connection);
+        }
+    }
+
+    fn write(&mut self, connection: u32) {
+        let mut turn = 0;
+        loop {
+            let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
+            if socket.blocked {
+                break;
+            }
+            let pipe = &mut self.pipes[socket.pipe];
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let front = self.engine.front(connection, &mut slices);
+            if pipe.reset && !matches!(front, Front::Nothing) {
+                return self.forget(connection);
+            }
+            let free = pipe.room - pipe.down.len().min(pipe.room);
+            let (n, offered) = match front {
+                Front::Nothing => break,
+                Front::Bytes(filled, _) => {
+                    let offered = slices[..filled].iter().map(|slice| slice.len()).sum::<usize>();
+                    let n = offered.min(free);
+                    pipe.down.extend(slices[..filled].iter().flat_map(|slice| slice.iter()).take(n));
+                    (n, offered)
+                }
+                Front::File { left: 0, .. } => (0, 0),
+                Front::File { .. } if free == 0 => (0, 1),
+                Front::File { file, offset, left } => {
+                    let most = free.min(left as usize).min(self.file.len());
+                    match file.read_at(&mut self.file[..most], offset).expect("reading a file") {
+                        0 => {
+                            self.engine.file_failed(connection);
+                            continue;
+                        }
+                        n => {
+                            pipe.down.extend(&self.file[..n]);
+                            (n, 0)
+                        }
+                    }
+                }
+            };
+            if pipe.gone && n > 0 {
+                // Nobody is there to read: the peer's kernel answers with a reset.
+                pipe.down.clear();
+                (pipe.reset, pipe.edge) = (true, true);
+            }
+            if n < offered {
+                pipe.full = true;
+            }
+            socket.blocked = n < offered;
+            if n == 0 && offered > 0 {
+                break;
+            }
+            self.moved += n as u64;
+            if self.engine.sent(connection, n) {
+                break;
+            }
+            turn += n as u64;
+            if turn >= self.write_turn && !self.sockets[connection as usize].as_ref().is_some_and(|s| s.blocked) {
+                self.engine.make_ready(connection);
+                break;
+            }
+        }
+        self.obey(connection);
+    }
+
+    fn obey(&mut self, connection: u32) {
+        let verdict = self.engine.verdict(connection);
+        let Some(Some(socket)) = self.sockets.get(connection as usize) else { return };
+        let pipe = &mut self.pipes[socket.pipe];
+        match verdict {
+            Verdict::Stay => {}
+            Verdict::Shutdown => {
+                self.moved += 1;
+                (pipe.shut, pipe.edge) = (true, pipe.edge || pipe.fin);
+                self.engine.make_ready(connection);
+            }
+            Verdict::Close => self.forget(connection),
+            Verdict::Reset => {
+                pipe.ended = Some(Ended::Reset);
+                self.forget(connection);
+            }
+        }
+    }
+
+    fn forget(&mut self, connection: u32) {
+        self.moved += 1;
+        self.engine.remove(connection, End::Peer);
+        if let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::take) {
+            let pipe = &mut self.pipes[socket.pipe];
+            pipe.connection = None;
+            // Closing with unread bytes is a reset, too.
+            let unread = !pipe.up.is_empty();
+            pipe.ended = pipe.ended.or(Some(if unread { Ended::Reset } else { Ended::Closed }));
+        }
+    }
+
+    pub fn connection_of(&self, pipe: usize) -> Option<u32> {
+        self.pipes[pipe].connection
+    }
+}
