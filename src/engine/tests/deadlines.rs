@@ -62,6 +62,9 @@ impl Deadlines {
             }
             ended += 1;
             let settings = &engine.settings;
+            if new & CUT != 0 && settings.max_memory < 1 << 20 {
+                continue; // it had to go for want of memory
+            }
             // F5: the peer's time does not run while an acknowledgement, or its turn, is waited for.
             let waits_for_us = one.flags & (WAITS | READY) != 0;
             // Each of the reasons that there may be; one of them is due.

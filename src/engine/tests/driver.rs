@@ -497,7 +497,7 @@ impl Driver {
             pipe.sent += n as u64;
             pipe.news |= n > 0;
             if n > 0 || offered == 0 {
-                socket.went = self.now;
+                socket.went = self.engine.now(); // a drain has one time
             }
             let bounced = pipe.gone && n > 0;
             if bounced {
