@@ -62,7 +62,7 @@ sim:
 
 mutants:
 	@$(NEED) rust gcc:cc libc6-dev
-	@sh proof/mutants.sh '$(BUILD)/mutants' $(if $(filter file,$(origin SEEDS)),300,'$(SEEDS)') $(MUTANTS)
+	@sh proof/mutants.sh '$(BUILD)/mutants' $(if $(filter file,$(origin SEEDS)),2000,'$(SEEDS)') $(MUTANTS)
 
 fuzz:
 	@sh fuzz/run.sh fuzz '$(T)' $(TARGET)

@@ -26,6 +26,8 @@ pub struct Client {
     /// Bytes it takes at a time; 0: it does not read before `reads_from`.
     pace: usize,
     reads_from: u64,
+    /// Milliseconds from one look at what came to the next.
+    sips: u64,
     pub left: bool,
     pub saw_end: bool,
     /// It did not keep to the manners that oblige the server to answer.
@@ -69,6 +71,7 @@ impl Client {
                 0..=14 => due + rng.below(3000),
                 _ => 0,
             },
+            sips: if rng.chance(8) { rng.range(5, 60) } else { 0 },
             left: false,
             saw_end: false,
             rude,
@@ -127,7 +130,9 @@ impl Client {
                             self.acts.push_back(Act::Send(piece.to_vec()));
                             self.acts.push_back(Act::Sleep(rng.below(3)));
                         }
-                        self.acts.push_back(Act::End);
+                        if rng.chance(60) {
+                            self.acts.push_back(Act::End);
+                        }
                         self.acts.push_back(Act::Await(usize::MAX));
                         self.last = false;
                     } else if self.last {
@@ -171,6 +176,9 @@ impl Client {
             return false;
         }
         let n = driver.client_reads(self.pipe, self.pace, &mut self.got);
+        if n > 0 && self.sips > 0 && self.reads_from != STALLED {
+            self.reads_from = driver.now + self.sips;
+        }
         while self.parse() {}
         let pipe = &driver.pipes[self.pipe];
         if pipe.down.is_empty() && (pipe.shut || pipe.ended.is_some()) && !self.saw_end {

@@ -395,7 +395,7 @@ impl Driver {
             self.write(connection);
         }
         if self.engine.has_buffered(connection) {
-            self.engine.resume(connection);
+            self.gives(connection, |engine| engine.resume(connection));
         }
         if readable && self.engine.events_full() {
             self.engine.make_ready(connection);
@@ -441,10 +441,23 @@ impl Driver {
             if self.engine.connection(connection).is_some_and(fresh) {
                 socket.began = self.now;
             }
-            self.engine.receive(connection, &self.scratch[..n]);
+            let scratch = std::mem::take(&mut self.scratch);
+            self.gives(connection, |engine| engine.receive(connection, &scratch[..n]));
+            self.scratch = scratch;
             if again {
                 self.engine.make_ready(connection);
             }
+        }
+    }
+
+    /// Gives the engine bytes to work on: it takes no request while too much of the answers before it is unsent.
+    fn gives(&mut self, connection: u32, give: impl FnOnce(&mut Engine)) {
+        let state = |engine: &Engine| engine.connection(connection).map(|c| (c.length, c.unsent() + c.pending));
+        let before = state(&self.engine);
+        give(&mut self.engine);
+        if let (Some((length, queued)), Some((now, _))) = (before, state(&self.engine)) {
+            let high = self.engine.settings.high_water;
+            assert!(queued < high || now <= length, "a request was taken while {queued} bytes of answers are unsent");
         }
     }
 

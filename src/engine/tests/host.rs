@@ -192,6 +192,9 @@ impl Host {
         let of_client = |record: &&Record| record.client == client && !record.settled && record.aborted.is_none();
         let open = self.active.iter().map(|at| &self.records[*at]).filter(of_client).count();
         let most = driver.engine.settings.max_pipeline as usize;
+        let switches = |record: &Record| self.asks[&client][record.n].upgrade || record.connect;
+        let held = self.active.iter().map(|at| &self.records[*at]).any(|record| of_client(&record) && switches(record));
+        assert!(!held, "a request behind one that may switch the protocol");
         assert!(open < most, "{} requests of one connection, {most} are the most", open + 1);
         let earlier = |record: &&Record| of_client(record) && !record.safe;
         let unsafe_one = self.active.iter().map(|at| &self.records[*at]).any(|record| earlier(&record));
@@ -242,7 +245,7 @@ impl Host {
             told: Vec::new(),
             key: (client * 100 + n) as u64 + 77,
             written: 0,
-            upgrade: ask.upgrade || ask.connect,
+            upgrade: (ask.upgrade || ask.connect) && !ask.hasty,
             connect: ask.connect,
             tunnel: false,
             body_follows: follows,

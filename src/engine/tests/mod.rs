@@ -92,6 +92,7 @@ fn settings(rng: &mut Rng, wild: bool, crowd: bool, scratch: usize) -> Settings 
     }
     if crowd {
         settings.max_connections = rng.pick(&[300, 100_000]);
+        (settings.max_pipeline, settings.max_held) = (rng.pick(&[5, 128]), rng.pick(&[10, 65_536]));
         settings.max_memory = 256 << 20;
     }
     settings
@@ -113,7 +114,8 @@ impl Simulation {
         let driver = Driver::new(settings, scratch, write_turn, secure_every, 5000);
         let host = Host::new(driver.engine.leases().clone(), max_held, trace);
         let clients = if crowd { rng.range(1000, 3000) } else { rng.range(5, 30) };
-        let coming = (0..clients as usize).map(|client| (5000 + rng.below(2000), client)).collect();
+        let over = if rng.chance(20) { 5 } else { 2000 };
+        let coming = (0..clients as usize).map(|client| (5000 + rng.below(over), client)).collect();
         let drains = !wild && rng.chance(15);
         let frees_at = rng.chance(12).then(|| rng.below(400));
         let clients = Vec::new();
@@ -272,7 +274,8 @@ impl Simulation {
             let n = self.rng.pick(&[0, 1, 5, 100]);
             self.set_max_held(n);
         }
-        let drains = self.drains && self.rng.below(200) == 0 && !self.driver.engine.is_draining();
+        let again = self.driver.engine.is_draining() && self.rng.below(10) == 0;
+        let drains = self.drains && (again || self.rng.below(200) == 0 && !self.driver.engine.is_draining());
         if drains || self.wild && self.rng.below(3000) == 0 {
             let grace = if self.wild { self.rng.below(3000) } else { 1_000_000_000 };
             self.driver.drain(grace);
@@ -305,6 +308,7 @@ impl Simulation {
             let hears = if thorough || self.rng.chance(60) { 1000 } else { self.rng.range(1, 3) as usize };
             let host = &mut self.host;
             self.driver.run(budget, hears, &mut |engine, submission| host.heard(engine, submission));
+            accounts::check_queue(&self.driver.engine);
         }
         let most = if thorough || self.rng.chance(70) { usize::MAX } else { self.rng.below(4) as usize };
         let mut taken = 0;
@@ -361,6 +365,12 @@ impl Simulation {
     }
 
     fn check_end(&mut self) {
+        if self.driver.engine.is_draining() {
+            self.driver.drain(1000);
+            if let Some(event) = self.driver.next() {
+                panic!("drained, and yet there is {event:?}");
+            }
+        }
         self.host.all_return();
         self.host.take_back_heads(&mut self.driver);
         assert!(self.host.heads.is_empty(), "heads were never given back");

@@ -22,6 +22,8 @@ pub struct Ask {
     pub expect: bool,
     pub upgrade: bool,
     pub connect: bool,
+    /// What follows an upgrade does not wait for its answer.
+    pub hasty: bool,
     /// Lines of the head that say nothing.
     pub padding: String,
     /// The chunks of its body are broken.
@@ -72,6 +74,7 @@ impl Ask {
             body,
             upgrade,
             connect: false,
+            hasty: false,
             padding: String::new(),
             broken: false,
             bad: None,
@@ -155,10 +158,10 @@ impl Ask {
 
 /// What one client asks, and how it goes about it.
 pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &Settings) -> (Vec<Ask>, Vec<Act>) {
-    let flood = !crowd && rng.chance(1);
+    let flood = rng.chance(if settings.max_pipeline == 128 { 3 } else { 1 });
     let count = match (crowd, flood) {
-        (true, _) => rng.range(1, 3),
         (_, true) => rng.range(50, 300),
+        (true, _) => rng.range(1, 3),
         _ => rng.range(1, 8),
     } as usize;
     let mut asks: Vec<Ask> = (0..count).map(|n| Ask::random(rng, n + 1 == count, (client * 100 + n) as u64)).collect();
@@ -199,6 +202,9 @@ pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &
             pad(rng, &mut asks[n], client, n, settings, beyond);
         }
     }
+    for ask in &mut asks[..count - 1] {
+        ask.hasty = ask.upgrade && rng.chance(40);
+    }
     let mut acts = Vec::new();
     let mut gathered = Vec::new();
     let slow = rng.chance(30);
@@ -219,7 +225,7 @@ pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &
         if ask.bad.is_some() && rng.chance(50) {
             gathered.extend_from_slice(b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
         }
-        if (ask.upgrade || ask.connect) && ask.bad.is_none() {
+        if (ask.upgrade || ask.connect) && ask.bad.is_none() && !ask.hasty {
             send(rng, &mut acts, std::mem::take(&mut gathered), slow);
             let len = rng.size();
             acts.push(Act::Await(n + 1));
