@@ -404,8 +404,9 @@ ENCKE_API int encke_adopt(encke *e, encke_fd_t fd, encke_tls *tls, encke_id *out
 ENCKE_API int encke_close(encke *e, encke_id id);
 
 /**
- * Begins the end: stops accepting, closes idle connections now, takes no further requests, waits for held requests,
- * streams and tunnels, cuts them after grace milliseconds; then ENCKE_EV_DRAINED comes, once. Calling again moves the
+ * Begins the end: stops accepting, closes idle connections now, takes no further requests, ends subscriptions (with what
+ * was published before) and WebSockets (1001) now, waits for held requests, streams and tunnels, cuts them after grace
+ * milliseconds; then ENCKE_EV_DRAINED comes, once. Calling again moves the
  * deadline. Unsettled leases of peers that left do not hold it up. [loop thread] Fails only as every loop-thread call
  * does. Since 0.1.
  */
