@@ -151,7 +151,7 @@ ENCKE_API const char *encke_version(void);
 
 /**
  * Whether this build has a feature: 1 or 0. "one-fd": ENCKE_WATCH_ONE works on this system; "sendfile": ENCKE_FILE moves
- * in the kernel; "tls": encke_tls_add and encke_listen with certificates work. Names that are not known, and NULL, are 0.
+ * in the kernel; "tls": encke_tls_add and encke_listen with certificates work; "links": encke_link_open works. Names that are not known, and NULL, are 0.
  * Any thread. Since 0.1.
  */
 ENCKE_API int encke_has_feature(const char *name);
@@ -192,7 +192,7 @@ ENCKE_API int encke_last_errno(void);
 /* ---- 3. plain types ---------------------------------------------------------------------------------------------- */
 
 /**
- * Names a listener, a connection or a request of one encke. 0 is none. Ids are never reused and differ between all
+ * Names a listener, a connection, a request, a link or its subscription. 0 is none. Ids are never reused and differ between all
  * enckes of a process (L7).
  */
 typedef uint64_t encke_id;
@@ -398,7 +398,9 @@ ENCKE_API int encke_adopt(encke *e, encke_fd_t fd, encke_tls *tls, encke_id *out
 
 /**
  * Ends what an id names. A listener: stops accepting there (the file of a UNIX socket is removed), open connections go
- * on. A connection: is cut, its requests get ENCKE_EV_ABORTED. Requests: encke_abort. [loop thread]
+ * on. A connection: is cut, its requests get ENCKE_EV_ABORTED. Requests: encke_abort. A link, with all its subscriptions, or
+ * one subscription of encke_link_subscribe: what was published and is not acknowledged comes back, ENCKE_LINK_CLOSED is the
+ * last event. [loop thread]
  * ENCKE_E_GONE: the id is over or not of this encke; ENCKE_E_INVAL: it is a request's. Since 0.1.
  */
 ENCKE_API int encke_close(encke *e, encke_id id);
@@ -503,7 +505,9 @@ ENCKE_API int encke_feed(encke *e, const encke_watch *ready, size_t n);
                                        frees, and returns ENCKE_E_GONE. */
 #define ENCKE_EV_RELEASED     6u  /**< A borrowed buffer (ev.cookie) is no longer referenced: once for each ENCKE_OK
                                        with ENCKE_BORROW. */
-#define ENCKE_EV_MESSAGE      7u  /**< From a WebSocket: code is ENCKE_WS_TEXT or ENCKE_WS_BINARY; data, len. */
+#define ENCKE_EV_MESSAGE      7u  /**< From a WebSocket: code is ENCKE_WS_TEXT or ENCKE_WS_BINARY; data, len. From a
+                                       link: channel, message, and its data in data, len too; ev.id is the
+                                       subscription's, or the link's where encke_subscribe was used. */
 #define ENCKE_EV_CLOSED       8u  /**< The last event of a WebSocket: code is the close code; 1005: it came without
                                        one, 1006: the connection was lost. */
 #define ENCKE_EV_SUBSCRIBER   9u  /**< Optional. The subscriber ev.id joined (code 1) or left (code 0) ev.channel;
@@ -515,7 +519,8 @@ ENCKE_API int encke_feed(encke *e, const encke_watch *ready, size_t n);
                                        not yet in this version. */
 #define ENCKE_EV_HALF_CLOSED 13u  /**< Optional. The peer of a held request has closed its sending side: see F8. */
 #define ENCKE_EV_CONNECTION  14u  /**< Optional. Code 1: accepted; 0: over, the last event of a connection. */
-#define ENCKE_EV_LINK        15u  /**< Of a link; not yet in this version. */
+#define ENCKE_EV_LINK        15u  /**< Of a link or one of its subscriptions: code is ENCKE_LINK_. channel is the
+                                       subscription's; p is NULL where it is about what is published. */
 
 #define ENCKE_END_OK       0  /**< All of it was handed to the kernel. */
 #define ENCKE_END_PEER     1  /**< Reset, or gone before it had everything. */
@@ -534,15 +539,15 @@ typedef struct encke_event {
   encke_id id;
   /** What encke_set_user gave this id, else 0. */
   uint64_t user;
-  /** RELEASED */
+  /** RELEASED, LINK */
   uint64_t cookie;
   /** REQUEST, ABORTED */
   const encke_head *head;
-  /** BODY: see L4 */
+  /** BODY, MESSAGE, LINK: see L4 */
   const void *data;
   size_t len;
   uint32_t more;
-  /** SUBSCRIBER: see L4 */
+  /** SUBSCRIBER, MESSAGE and LINK of a link, as is message: see L4 */
   encke_str channel;
   const encke_message *message;
 } encke_event;
@@ -918,10 +923,12 @@ typedef struct encke_channel_facts {
 /**
  * Publishes a message in a channel: everybody who subscribes it gets it, in the order of publishing, and its history
  * keeps it. A name is UTF-8 of up to 255 bytes without control characters and does not end in '*'; a channel comes to be
- * with its first use and goes with its last subscriber and its history. Copied before it returns. link: 0; links are not
- * yet in this version. Pass sizeof(encke_message). Any thread.
- * ENCKE_E_INVAL: bad name or message, encke_last_error() says which and why; ENCKE_E_GONE: link is not 0;
- * ENCKE_E_NOTSUP: a field newer than this library; ENCKE_E_NOMEM: it is larger than ENCKE_OPT_MAX_MEMORY, or there is no
+ * with its first use and goes with its last subscriber and its history. Copied before it returns. link: 0.
+ * With the id of a link (encke_link_open) it goes to the bus at the other end, in order, again until it is acknowledged; it may
+ * arrive twice. The channel may be "" there, from (where it is not empty) is sent as the user instead of the link's, and
+ * ENCKE_LINK_RETURNED tells what was not delivered. Pass sizeof(encke_message). Any thread.
+ * ENCKE_E_INVAL: bad name or message, encke_last_error() says which and why; ENCKE_E_GONE: link is not 0 and no link's id;
+ * ENCKE_E_AGAIN: the queue of the link is full, one ENCKE_EV_WRITABLE with its id follows; ENCKE_E_NOTSUP: a field newer than this library; ENCKE_E_NOMEM: it is larger than ENCKE_OPT_MAX_MEMORY, or there is no
  * memory for the copy; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
  */
 ENCKE_API int encke_publish(encke_sender *sender, encke_id link, const char *channel, const encke_message *message,
@@ -932,8 +939,9 @@ ENCKE_API int encke_publish(encke_sender *sender, encke_id link, const char *cha
  * "*" alone: all). Settles: the answer is the library's from now on, the id lives on as the subscriber's until
  * ENCKE_EV_DONE, and encke_abort cuts it. The client that comes back with its position gets what it missed, or is told that
  * it cannot: the field Encke-Recovered says yes or no, as do the event "recovered" of SSE and the member of a long poll.
- * A subscriber's id: joins more channels, and of `how` nothing may be set; not as a long poll. Pass
- * sizeof(encke_subscription); how may be NULL with 0. Any thread.
+ * A subscriber's id: joins more channels, and of `how` nothing may be set; not as a long poll. A link's id: the host itself
+ * follows these channels of the other end ("": all of them), of `how` types, from and since are looked at, and messages come
+ * as ENCKE_EV_MESSAGE with the link's id. Pass sizeof(encke_subscription); how may be NULL with 0. Any thread.
  * ENCKE_E_GONE: the id is over, or the peer is gone; ENCKE_E_STATE: the answer was begun; ENCKE_E_INVAL: bad name, list,
  * position, transport or field; ENCKE_E_NOTSUP: a flag or field newer than this library; ENCKE_E_CLOSED: the encke was
  * freed. Since 0.1. https://html.spec.whatwg.org/multipage/server-sent-events.html; RFC 2046, 5.1; RFC 6455.
@@ -942,7 +950,8 @@ ENCKE_API int encke_subscribe(encke_sender *sender, encke_id id, const char *con
                               const encke_subscription *how, size_t sizeof_subscription);
 
 /**
- * A subscriber leaves a channel or prefix, as it was subscribed; it stays a subscriber, also of nothing. Any thread.
+ * A subscriber leaves a channel or prefix, as it was subscribed; it stays a subscriber, also of nothing. A link's id: ends what
+ * encke_subscribe began there for this channel. Any thread.
  * ENCKE_E_GONE: the id is over, or no subscriber's; ENCKE_E_INVAL: bad name; ENCKE_E_CLOSED: the encke was freed. Since
  * 0.1.
  */
@@ -979,6 +988,76 @@ ENCKE_API int encke_channel_get(encke_sender *sender, const char *channel, encke
  * encke was freed. Since 0.1.
  */
 ENCKE_API int encke_channel_next(encke_sender *sender, const char *after, char *name, size_t cap, size_t *need);
+
+/* ---- 14. links: the client's side of a bus ----------------------------------------------------------------------- */
+
+#define ENCKE_LINK_REPORT 1u  /**< encke_link_options: each acknowledged message is told by ENCKE_LINK_ACKED. */
+#define ENCKE_LINK_ONCE   2u  /**< encke_link_options: no message is sent twice: what was on its way when the
+                                   connection was lost comes back as ENCKE_LINK_RETURNED. */
+
+#define ENCKE_LINK_UP       1  /**< ENCKE_EV_LINK: connected, and the other end agreed. After it was down: it goes
+                                    on without loss unless ENCKE_LINK_GAP says otherwise. */
+#define ENCKE_LINK_DOWN     2  /**< ENCKE_EV_LINK: lost, or it could not be reached; data is one line that says why.
+                                    It is tried again. */
+#define ENCKE_LINK_REFUSED  3  /**< ENCKE_EV_LINK: the server answered a subscription with another status than 200:
+                                    it is in `more`. It is tried again after the longest pause. */
+#define ENCKE_LINK_GAP      4  /**< ENCKE_EV_LINK: of a subscription that came back: messages may have been missed. */
+#define ENCKE_LINK_ACKED    5  /**< ENCKE_EV_LINK, with ENCKE_LINK_REPORT: of the messages that encke_publish took
+                                    for this link, numbered from 1, all up to `cookie` were acknowledged or have
+                                    come back. */
+#define ENCKE_LINK_RETURNED 6  /**< ENCKE_EV_LINK: the message with the number `cookie`, in channel and message, was
+                                    not delivered and is not tried again. `more` is the status of the server that
+                                    refused it; 0: nobody knows whether it arrived (ENCKE_LINK_ONCE), or the link
+                                    was closed. */
+#define ENCKE_LINK_CLOSED   7  /**< ENCKE_EV_LINK: the last event of this id, after encke_close. */
+
+/** How a link behaves. Zero it first. Grows at the end only. */
+typedef struct encke_link_options {
+  /** For HTTP Basic authentication; the user is the sender of what is published. */
+  encke_str user;
+  encke_str password;
+  /** https: the certificates in PEM that the server's must come from; empty: those of the system. */
+  encke_str ca_pem;
+  /**
+   * The longest pause between two attempts to connect; 0: 30,000. Pauses begin at 100 ms, double, and vary by chance.
+   */
+  uint64_t retry_ms_max;
+  /**
+   * What encke_publish takes before ENCKE_E_AGAIN: bytes of messages not acknowledged, and their number; 0: 1 MiB, 10,000.
+   */
+  uint64_t queue_bytes;
+  uint64_t queue_messages;
+  /** Bytes of a message from the bus at the most; a larger one ends its connection. 0: 16 MiB. */
+  uint64_t max_message;
+  /** ENCKE_LINK_REPORT, ENCKE_LINK_ONCE */
+  uint32_t flags;
+  /** Messages on their way at the same time; 0: 64; 1: one after the other. */
+  uint32_t window;
+} encke_link_options;
+
+/**
+ * Opens a link to a bus: "http://127.0.0.1:8888/msgbus/", "https://[::1]:4444/bus/", "unix:/run/x.sock:/msgbus/". Without a
+ * port 8888 (https: 4444), without a path "/msgbus/"; NULL: http://127.0.0.1:8888/msgbus/. A path ends in '/': the names of
+ * channels stand behind it. Connections are made when something is published or subscribed, kept, and made anew when they are
+ * lost, all inside encke_run. *link gets its id, for encke_publish, encke_subscribe, encke_unsubscribe, encke_set_user and
+ * encke_close. What happens is told by ENCKE_EV_LINK and ENCKE_EV_MESSAGE. Pass sizeof(encke_link_options); options may be NULL
+ * with 0. [loop thread]
+ * ENCKE_E_INVAL: the URL or an option is not understood, encke_last_error() says what is wrong with it; ENCKE_E_TLS: ca_pem, or
+ * the system, has no usable certificate; ENCKE_E_NOTSUP: this build has no links (encke_has_feature("links")), or https and no
+ * TLS, or a flag or field newer than this library; ENCKE_E_SYS: no random numbers; ENCKE_E_NOMEM. Since 0.1. RFC 7617.
+ */
+ENCKE_API int encke_link_open(encke *e, const char *url, const encke_link_options *options, size_t sizeof_options,
+                              encke_id *link);
+
+/**
+ * Subscribes one channel of a link under an id of its own: what comes for it carries this id and its encke_set_user, and
+ * encke_close ends it alone. "": every channel. Of `how` types, from and since are looked at; NULL with 0: everything. Pass
+ * sizeof(encke_subscription). [loop thread]
+ * ENCKE_E_GONE: no such link; ENCKE_E_INVAL: bad name, list or position, or out is NULL; ENCKE_E_NOTSUP: a flag or field newer
+ * than this library, or one that a link has no use for. Since 0.1.
+ */
+ENCKE_API int encke_link_subscribe(encke *e, encke_id link, const char *channel, const encke_subscription *how,
+                                   size_t sizeof_subscription, encke_id *out);
 
 #ifdef __cplusplus
 }

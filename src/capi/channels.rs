@@ -118,10 +118,12 @@ unsafe fn pattern<'a>(text: *const c_char, may_be_prefix: bool) -> Result<&'a st
 
 /// Publishes a message in a channel: everybody who subscribes it gets it, in the order of publishing, and its history
 /// keeps it. A name is UTF-8 of up to 255 bytes without control characters and does not end in '*'; a channel comes to be
-/// with its first use and goes with its last subscriber and its history. Copied before it returns. link: 0; links are not
-/// yet in this version. Pass sizeof(encke_message). Any thread.
-/// ENCKE_E_INVAL: bad name or message, encke_last_error() says which and why; ENCKE_E_GONE: link is not 0;
-/// ENCKE_E_NOTSUP: a field newer than this library; ENCKE_E_NOMEM: it is larger than ENCKE_OPT_MAX_MEMORY, or there is no
+/// with its first use and goes with its last subscriber and its history. Copied before it returns. link: 0.
+/// With the id of a link (encke_link_open) it goes to the bus at the other end, in order, again until it is acknowledged; it may
+/// arrive twice. The channel may be "" there, from (where it is not empty) is sent as the user instead of the link's, and
+/// ENCKE_LINK_RETURNED tells what was not delivered. Pass sizeof(encke_message). Any thread.
+/// ENCKE_E_INVAL: bad name or message, encke_last_error() says which and why; ENCKE_E_GONE: link is not 0 and no link's id;
+/// ENCKE_E_AGAIN: the queue of the link is full, one ENCKE_EV_WRITABLE with its id follows; ENCKE_E_NOTSUP: a field newer than this library; ENCKE_E_NOMEM: it is larger than ENCKE_OPT_MAX_MEMORY, or there is no
 /// memory for the copy; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_publish(
@@ -158,8 +160,9 @@ pub unsafe extern "C" fn encke_publish(
 /// "*" alone: all). Settles: the answer is the library's from now on, the id lives on as the subscriber's until
 /// ENCKE_EV_DONE, and encke_abort cuts it. The client that comes back with its position gets what it missed, or is told that
 /// it cannot: the field Encke-Recovered says yes or no, as do the event "recovered" of SSE and the member of a long poll.
-/// A subscriber's id: joins more channels, and of `how` nothing may be set; not as a long poll. Pass
-/// sizeof(encke_subscription); how may be NULL with 0. Any thread.
+/// A subscriber's id: joins more channels, and of `how` nothing may be set; not as a long poll. A link's id: the host itself
+/// follows these channels of the other end ("": all of them), of `how` types, from and since are looked at, and messages come
+/// as ENCKE_EV_MESSAGE with the link's id. Pass sizeof(encke_subscription); how may be NULL with 0. Any thread.
 /// ENCKE_E_GONE: the id is over, or the peer is gone; ENCKE_E_STATE: the answer was begun; ENCKE_E_INVAL: bad name, list,
 /// position, transport or field; ENCKE_E_NOTSUP: a flag or field newer than this library; ENCKE_E_CLOSED: the encke was
 /// freed. Since 0.1. https://html.spec.whatwg.org/multipage/server-sent-events.html; RFC 2046, 5.1; RFC 6455.
@@ -243,7 +246,8 @@ unsafe fn check(how: *const encke_subscription, size: usize) -> Result<Subscript
     }
 }
 
-/// A subscriber leaves a channel or prefix, as it was subscribed; it stays a subscriber, also of nothing. Any thread.
+/// A subscriber leaves a channel or prefix, as it was subscribed; it stays a subscriber, also of nothing. A link's id: ends what
+/// encke_subscribe began there for this channel. Any thread.
 /// ENCKE_E_GONE: the id is over, or no subscriber's; ENCKE_E_INVAL: bad name; ENCKE_E_CLOSED: the encke was freed. Since
 /// 0.1.
 #[no_mangle]

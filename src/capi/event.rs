@@ -25,7 +25,8 @@ pub const ENCKE_EV_DONE: u32 = 4;
 pub const ENCKE_EV_ABORTED: u32 = 5;
 /// A borrowed buffer (ev.cookie) is no longer referenced: once for each ENCKE_OK with ENCKE_BORROW.
 pub const ENCKE_EV_RELEASED: u32 = 6;
-/// From a WebSocket: code is ENCKE_WS_TEXT or ENCKE_WS_BINARY; data, len.
+/// From a WebSocket: code is ENCKE_WS_TEXT or ENCKE_WS_BINARY; data, len. From a link: channel, message, and its data in data,
+/// len too; ev.id is the subscription's, or the link's where encke_subscribe was used.
 pub const ENCKE_EV_MESSAGE: u32 = 7;
 /// The last event of a WebSocket: code is the close code; 1005: it came without one, 1006: the connection was lost.
 pub const ENCKE_EV_CLOSED: u32 = 8;
@@ -42,7 +43,8 @@ pub const ENCKE_EV_LOG: u32 = 12;
 pub const ENCKE_EV_HALF_CLOSED: u32 = 13;
 /// Optional. Code 1: accepted; 0: over, the last event of a connection.
 pub const ENCKE_EV_CONNECTION: u32 = 14;
-/// Of a link; not yet in this version.
+/// Of a link or one of its subscriptions: code is ENCKE_LINK_. channel is the subscription's; p is NULL where it is about what
+/// is published.
 pub const ENCKE_EV_LINK: u32 = 15;
 
 /// All of it was handed to the kernel.
@@ -71,15 +73,15 @@ pub struct encke_event {
     pub id: encke_id,
     /// What encke_set_user gave this id, else 0.
     pub user: u64,
-    /// RELEASED
+    /// RELEASED, LINK
     pub cookie: u64,
     /// REQUEST, ABORTED
     pub head: *const encke_head,
-    /// BODY: see L4
+    /// BODY, MESSAGE, LINK: see L4
     pub data: *const c_void,
     pub len: usize,
     pub more: u32,
-    /// SUBSCRIBER: see L4
+    /// SUBSCRIBER, MESSAGE and LINK of a link, as is message: see L4
     pub channel: encke_str,
     pub message: *const encke_message,
 }

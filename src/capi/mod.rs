@@ -45,3 +45,5 @@ pub mod stats;
 pub mod websocket;
 
 pub mod channels;
+
+pub mod links;

@@ -13,7 +13,7 @@ use crate::engine::stats::Stats;
 use crate::io::wake::Waker;
 use crate::push::hub::Hub;
 
-/// Names a listener, a connection or a request of one encke. 0 is none. Ids are never reused and differ between all
+/// Names a listener, a connection, a request, a link or its subscription. 0 is none. Ids are never reused and differ between all
 /// enckes of a process (L7).
 pub type encke_id = u64;
 
