@@ -32,14 +32,14 @@
  *       made. "OK" means accepted, not sent: what became of it is told by ENCKE_EV_DONE.
  *   T4  encke_wake is async-signal-safe (and keeps errno); nothing else is. encke_wait returns early on a signal or a wake.
  * RULES. Leases
- *   L1  Settling calls: encke_reply, encke_respond, encke_end, encke_abort, encke_subscribe, encke_ws_accept. OK, GONE and
- *       CLOSED settle. Any other result leaves the request yours, but for encke_reply, which settles whatever it returns:
- *       where it cannot send what you gave it sends 500 (INVAL) or acts as encke_abort (NOMEM; STATE after begin). No settling
- *       call returns AGAIN. encke_abort needs no memory and so always settles. begin, write and inform never settle: after
- *       their GONE you still owe.
+ *   L1  Settling calls: encke_reply, encke_respond, encke_end, encke_abort, encke_subscribe, encke_pass, encke_ws_accept. OK,
+ *       GONE and CLOSED settle. Any other result leaves the request yours, but for encke_reply, which settles whatever it
+ *       returns: where it cannot send what you gave it sends 500 (INVAL) or acts as encke_abort (NOMEM; STATE after begin). No
+ *       settling call returns AGAIN. encke_abort needs no memory and so always settles. begin, write and inform never settle:
+ *       after their GONE you still owe.
  *   L2  After a settle was accepted every further call with that id returns GONE, at once and for ever. Of two threads that
  *       settle at the same time exactly one wins. STATE is only for: begin twice, write or end before begin, reply or
- *       respond after begin.
+ *       respond after begin, pass after begin or BODY.
  *   L3  A head is constant and readable from any thread from REQUEST until its settle; the loop thread may read it until
  *       both the settle and its own next encke_next or encke_run. Nobody else's settle, no peer and no encke_free ends it:
  *       after encke_free an unsettled head lives until it is settled through a sender (returns CLOSED), or until the last
@@ -151,8 +151,8 @@ ENCKE_API const char *encke_version(void);
 
 /**
  * Whether this build has a feature: 1 or 0. "one-fd": ENCKE_WATCH_ONE works on this system; "sendfile": ENCKE_FILE moves
- * in the kernel; "tls": encke_tls_add and encke_listen with certificates work; "links": encke_link_open works. Names that are not known, and NULL, are 0.
- * Any thread. Since 0.1.
+ * in the kernel; "tls": encke_tls_add and encke_listen with certificates work; "mounts": encke_mount works; "links":
+ * encke_link_open works. Names that are not known, and NULL, are 0. Any thread. Since 0.1.
  */
 ENCKE_API int encke_has_feature(const char *name);
 
@@ -398,9 +398,9 @@ ENCKE_API int encke_adopt(encke *e, encke_fd_t fd, encke_tls *tls, encke_id *out
 
 /**
  * Ends what an id names. A listener: stops accepting there (the file of a UNIX socket is removed), open connections go
- * on. A connection: is cut, its requests get ENCKE_EV_ABORTED. Requests: encke_abort. A link, with all its subscriptions, or
- * one subscription of encke_link_subscribe: what was published and is not acknowledged comes back, ENCKE_LINK_CLOSED is the
- * last event. [loop thread]
+ * on. A connection: is cut, its requests get ENCKE_EV_ABORTED. A mount: takes no further requests, what it is at goes on.
+ * Requests: encke_abort. A link, with all its subscriptions, or one subscription of encke_link_subscribe: what was
+ * published and is not acknowledged comes back, ENCKE_LINK_CLOSED is the last event. [loop thread]
  * ENCKE_E_GONE: the id is over or not of this encke; ENCKE_E_INVAL: it is a request's. Since 0.1.
  */
 ENCKE_API int encke_close(encke *e, encke_id id);
@@ -988,6 +988,65 @@ ENCKE_API int encke_channel_get(encke_sender *sender, const char *channel, encke
  * encke was freed. Since 0.1.
  */
 ENCKE_API int encke_channel_next(encke_sender *sender, const char *after, char *name, size_t cap, size_t *need);
+
+/* ---- 13. mounts: requests under a path that the library answers itself ------------------------------------------- */
+
+#define ENCKE_MOUNT_BUS   1  /**< A message bus that speaks the msgbus protocol: POST publishes in the channel that
+                                  the path names behind the prefix, GET subscribes it ("": everything), with types
+                                  and senders in the query (`type`, `sender`). Clients that ask for it get the same
+                                  channels as Server-Sent Events, WebSocket, long poll or encke's own multipart; all
+                                  of them are the channels of section 12. docs/bus.md is the protocol. */
+#define ENCKE_MOUNT_FILES 2  /**< The files of a directory, by GET and HEAD: conditional requests, ranges,
+                                  index.html, types by the name's ending. */
+
+#define ENCKE_MOUNT_PASS           1u  /**< encke_mount_options: requests come by encke_pass only; the prefix is
+                                            still what is cut off their paths. */
+#define ENCKE_MOUNT_SYMLINKS       2u  /**< encke_mount_options: FILES: symbolic links are followed as long as they
+                                            stay inside the directory. Without it they are not there. */
+#define ENCKE_MOUNT_DOTFILES       4u  /**< encke_mount_options: FILES: names that begin with a dot are served too. */
+#define ENCKE_MOUNT_PRECOMPRESSED  8u  /**< encke_mount_options: FILES: who accepts it gets name.br or name.gz, if
+                                            it is beside the file and not older. */
+#define ENCKE_MOUNT_CORS          16u  /**< encke_mount_options: BUS: pages of every origin may read and publish
+                                            (CORS). */
+
+/** How a mount behaves. Zero it first. Grows at the end only. */
+typedef struct encke_mount_options {
+  /** FILES: its path. It is opened now: renamed later, it is still the same. */
+  encke_str directory;
+  /** Not empty: requests need HTTP Basic authentication with this password; any user will do. Else 401. */
+  encke_str secret;
+  /** ENCKE_MOUNT_PASS, ENCKE_MOUNT_SYMLINKS, ENCKE_MOUNT_DOTFILES, ENCKE_MOUNT_PRECOMPRESSED, ENCKE_MOUNT_CORS */
+  uint32_t flags;
+  /** With secret: the realm that the 401 names; empty: "msgbus" for BUS, "files" for FILES. */
+  encke_str realm;
+  /** Of every answer: caching, security policies. Copied. */
+  const encke_field *fields;
+  size_t nfields;
+} encke_mount_options;
+
+/**
+ * Answers requests whose path begins with this prefix, from now on: they are no events of the host any more, but count in
+ * the statistics. A prefix begins and ends with '/': "/msgbus/", or "/" for everything; it is compared with the path as it
+ * came, not decoded. Of several the longest wins; what none fits is the host's. NULL: reached by encke_pass only, nothing is
+ * cut off. *out (may be NULL without ENCKE_MOUNT_PASS) gets the id, for encke_pass and encke_close, which ends the mount:
+ * answers and subscriptions under way go on. Pass sizeof(encke_mount_options); options may be NULL with 0 for BUS.
+ * [loop thread]
+ * ENCKE_E_INVAL: bad kind, prefix, directory or field, a prefix that another mount has, or a flag of the other kind,
+ * encke_last_error() says which; ENCKE_E_SYS: the directory cannot be opened; ENCKE_E_NOTSUP: this build has no mounts
+ * (encke_has_feature("mounts")), or a flag or field newer than this library; ENCKE_E_NOMEM: too many. Since 0.1.
+ */
+ENCKE_API int encke_mount(encke *e, int kind, const char *prefix, const encke_mount_options *options,
+                          size_t sizeof_options, encke_id *out);
+
+/**
+ * Lets a mount answer a request of the host, so that the host's own authorisation comes first. Settles; a path that does
+ * not begin with the mount's prefix is answered 404. DONE comes as after encke_respond; where it became a subscription the
+ * id lives on as the subscriber's, as after encke_subscribe. Any thread.
+ * ENCKE_E_GONE: the id is over, or the peer is gone; ENCKE_E_STATE: the answer was begun, or a piece of the body was shown;
+ * ENCKE_E_INVAL: no mount of this encke; ENCKE_E_NOTSUP: this build has no mounts; ENCKE_E_CLOSED: the encke was freed.
+ * Since 0.1.
+ */
+ENCKE_API int encke_pass(encke_sender *sender, encke_id request, encke_id mount);
 
 /* ---- 14. links: the client's side of a bus ----------------------------------------------------------------------- */
 

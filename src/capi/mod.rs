@@ -46,4 +46,6 @@ pub mod websocket;
 
 pub mod channels;
 
+pub mod mounts;
+
 pub mod links;

@@ -292,9 +292,9 @@ pub unsafe extern "C" fn encke_adopt(e: *mut encke, fd: encke_fd_t, tls: *mut en
 }
 
 /// Ends what an id names. A listener: stops accepting there (the file of a UNIX socket is removed), open connections go
-/// on. A connection: is cut, its requests get ENCKE_EV_ABORTED. Requests: encke_abort. A link, with all its subscriptions, or
-/// one subscription of encke_link_subscribe: what was published and is not acknowledged comes back, ENCKE_LINK_CLOSED is the
-/// last event. [loop thread]
+/// on. A connection: is cut, its requests get ENCKE_EV_ABORTED. A mount: takes no further requests, what it is at goes on.
+/// Requests: encke_abort. A link, with all its subscriptions, or one subscription of encke_link_subscribe: what was
+/// published and is not acknowledged comes back, ENCKE_LINK_CLOSED is the last event. [loop thread]
 /// ENCKE_E_GONE: the id is over or not of this encke; ENCKE_E_INVAL: it is a request's. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_close(e: *mut encke, id: encke_id) -> c_int {

@@ -27,8 +27,8 @@ pub extern "C" fn encke_version() -> *const c_char {
 }
 
 /// Whether this build has a feature: 1 or 0. "one-fd": ENCKE_WATCH_ONE works on this system; "sendfile": ENCKE_FILE moves
-/// in the kernel; "tls": encke_tls_add and encke_listen with certificates work; "links": encke_link_open works. Names that are not known, and NULL, are 0.
-/// Any thread. Since 0.1.
+/// in the kernel; "tls": encke_tls_add and encke_listen with certificates work; "mounts": encke_mount works; "links":
+/// encke_link_open works. Names that are not known, and NULL, are 0. Any thread. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_has_feature(name: *const c_char) -> c_int {
     guard_value(0, || {
