@@ -183,6 +183,9 @@ impl Client {
                 continue;
             }
             n += 1;
+            if record.is_some_and(|record| record.refused) {
+                assert!(!continued && answer.closes(), "a body was refused that was asked for, or its connection goes on");
+            }
             let whole = self.judge_final(&answer, rest, record, host, ended);
             let Some(len) = answer.len.filter(|_| whole) else { return n };
             at += len;

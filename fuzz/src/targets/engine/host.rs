@@ -194,6 +194,8 @@ impl Host {
             threaded: false,
             follows,
             body_over: !follows,
+            expects: head.flags & head::EXPECT != 0,
+            refused: false,
             tunnel_over: false,
             got: Vec::new(),
             unacked: 0,

@@ -39,6 +39,10 @@ pub struct Record {
     pub threaded: bool,
     pub follows: bool,
     pub body_over: bool,
+    /// It waits for 100-continue, which the library had not sent when it was handed over.
+    pub expects: bool,
+    /// An answer was begun instead of 100-continue: the body ended without a byte of it.
+    pub refused: bool,
     pub tunnel_over: bool,
     pub got: Vec<u8>,
     pub unacked: u64,
@@ -76,6 +80,12 @@ impl Record {
         let end = client.end_of_body(self.n);
         if self.got.len() <= body.len() && !(self.body_over && !more) {
             assert!(body.starts_with(&self.got), "the body arrived changed");
+            let instead = self.expects && self.got.is_empty() && !self.informs.contains(&100);
+            if !more && end.is_none() && instead && self.said.as_ref().is_some_and(|said| said.begun) {
+                self.refused = true;
+                self.body_over = true;
+                return;
+            }
             if !more {
                 assert!(
                     end.is_some() && self.got.len() == body.len(),
