@@ -431,7 +431,8 @@ impl Wire {
         // Whatever the state, these answer.
         let _ = (self.session.version_and_suite(), self.session.client_certificate(), format!("{:?}", self.session));
         let alpn = self.session.alpn();
-        assert!(alpn.is_none_or(|alpn| alpn == b"http/1.1"));
+        // A byte changed on its way may have made the other name of it.
+        assert!(alpn.is_none_or(|alpn| alpn == b"http/1.1" || alpn == b"http/1.0" && !self.clean));
         assert!(self.session.server_name().is_none_or(|name| !name.is_empty()));
     }
 
