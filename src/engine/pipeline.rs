@@ -180,6 +180,9 @@ impl Engine {
         if let Some(c) = self.connections.at_mut(connection) {
             if c.is(WAITS) {
                 c.flags &= !WAITS;
+                if let Some(input) = c.input.as_mut() {
+                    input.since = self.now; // it was not read while it waited: its peer's time begins again
+                }
                 self.make_ready(connection);
             }
         }

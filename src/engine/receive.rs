@@ -285,11 +285,7 @@ impl Engine {
             return Step::More(0);
         }
         self.parsed_from.clear();
-        let limits = Limits {
-            max_head: self.settings.max_head,
-            max_fields: self.settings.max_fields,
-            allow_connect: self.settings.connect,
-        };
+        let limits = self.head_limits();
         match request::parse(data, &limits, &mut self.parsed) {
             Ok(Parsed::Partial) => Step::More(0),
             Ok(Parsed::Complete) => {
@@ -477,13 +473,33 @@ impl Engine {
                 }
             }
         }
-        if let Some(c) = self.connections.at_mut(connection) {
-            c.flags &= !IN_HEAD;
-            if let Some(input) = c.input.take() {
-                self.pool.give_input(input);
+        let Some(c) = self.connections.at_mut(connection) else { return };
+        let in_head = c.is(IN_HEAD) && !c.is(STOPPED | CUT);
+        c.flags &= !IN_HEAD;
+        let input = c.input.take();
+        if let Some(input) = input {
+            let fault = if in_head { self.last_look(&input.bytes[input.start..]) } else { None };
+            self.pool.give_input(input);
+            if let Some(fault) = fault {
+                self.refuse(connection, fault);
             }
         }
         self.recharge(connection);
         self.stop(connection);
+    }
+
+    /// What is wrong with a head that will not be complete: [`Scan`] may have put off looking at its last bytes.
+    fn last_look(&mut self, head: &[u8]) -> Option<Fault> {
+        self.parsed_from.clear();
+        let limits = self.head_limits();
+        request::parse(head, &limits, &mut self.parsed).err()
+    }
+
+    fn head_limits(&self) -> Limits {
+        Limits {
+            max_head: self.settings.max_head,
+            max_fields: self.settings.max_fields,
+            allow_connect: self.settings.connect,
+        }
     }
 }

@@ -132,3 +132,37 @@ fn a_connection_is_idle_from_the_end_of_a_body_that_nobody_wanted() {
     one.engine.expire(256);
     assert!(one.engine.is_dirty(), "its time is over");
 }
+
+#[test]
+fn the_time_of_a_head_does_not_run_while_its_connection_waits_for_its_own_answers() {
+    let mut one = One::new(Settings { head_timeout: 1000, high_water: 10, ..Settings::default() });
+    one.engine.receive(one.connection, b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT");
+    let id = one.request();
+    one.begin(id, b"more than may be queued, so that nothing is read");
+    one.engine.receive(one.connection, b"TP/1.1\r\nHost: a\r\n");
+    assert!(!one.engine.wants_input(one.connection));
+    one.engine.set_now(5_000, 1_000_000_005);
+    one.engine.expire(256);
+    assert!(one.written().ends_with("nothing is read\r\n"));
+    assert_eq!(one.engine.next_ready(), Some(one.connection));
+    one.engine.resume(one.connection);
+    one.engine.leases().clone().settle(id, Settle::End).expect("a begun answer");
+    one.engine.end(id, b"");
+    one.engine.set_now(5_900, 1_000_000_005);
+    one.engine.expire(256);
+    assert_eq!(one.written(), "0\r\n\r\n", "its peer has had 900 of 1,000 milliseconds");
+    one.engine.set_now(6_100, 1_000_000_006);
+    one.engine.expire(256);
+    assert!(one.written().starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn a_fault_in_a_head_that_was_not_looked_at_again_is_told_at_the_end_of_the_stream() {
+    let mut one = One::new(Settings::default());
+    one.engine.receive(one.connection, b"GET / HTTP/1.1\r\nHost: a\r\nX: y");
+    one.engine.receive(one.connection, b"\r\n: z");
+    assert_eq!(one.written(), "");
+    one.engine.end_of_input(one.connection);
+    assert!(one.written().starts_with("HTTP/1.1 400 "));
+    assert_eq!(one.engine.counters().memory, 0);
+}

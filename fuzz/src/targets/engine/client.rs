@@ -184,7 +184,10 @@ impl Client {
             }
             n += 1;
             if record.is_some_and(|record| record.refused) {
-                assert!(!continued && answer.closes(), "a body was refused that was asked for, or its connection goes on");
+                assert!(
+                    !continued && answer.closes(),
+                    "a body was refused that was asked for, or its connection goes on"
+                );
             }
             let whole = self.judge_final(&answer, rest, record, host, ended);
             let Some(len) = answer.len.filter(|_| whole) else { return n };

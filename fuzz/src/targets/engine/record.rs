@@ -80,17 +80,11 @@ impl Record {
         let end = client.end_of_body(self.n);
         if self.got.len() <= body.len() && !(self.body_over && !more) {
             assert!(body.starts_with(&self.got), "the body arrived changed");
-            let instead = self.expects && self.got.is_empty() && !self.informs.contains(&100);
-            if !more && end.is_none() && instead && self.said.as_ref().is_some_and(|said| said.begun) {
-                self.refused = true;
-                self.body_over = true;
-                return;
-            }
             if !more {
-                assert!(
-                    end.is_some() && self.got.len() == body.len(),
-                    "the last piece came before the end of the body"
-                );
+                let whole = end.is_some() && self.got.len() == body.len();
+                let begun = self.said.as_ref().is_some_and(|said| said.begun);
+                self.refused = !whole && self.expects && begun && self.got.is_empty() && !self.informs.contains(&100);
+                assert!(whole || self.refused, "the last piece came before the end of the body");
                 self.body_over = true;
             }
             return;
