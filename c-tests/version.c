@@ -16,6 +16,8 @@ int main(void) {
 
   SECTION("features");
   CHECK_EQ(encke_has_feature("one-fd"), 1);
+  CHECK_EQ(encke_has_feature("push"), 1);
+  CHECK_EQ(encke_has_feature("websocket"), 1);
   CHECK_EQ(encke_has_feature("no-such-feature"), 0);
   CHECK_EQ(encke_has_feature(""), 0);
   CHECK_EQ(encke_has_feature(NULL), 0);

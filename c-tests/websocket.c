@@ -256,6 +256,13 @@ static void channels(void) {
   m.data = "hi", m.len = 2;
   CHECK_OK(encke_publish(h->s, 0, channel, &m, sizeof m));
   UNTIL(GOT(p, "\x81\x02hi") && GOT(q, "\"channel\":\"ws\",\"data\":\"hi\"}"));
+  SECTION("its id goes on as any other: a value of the host's, a token");
+  char token[ENCKE_TOKEN_SIZE];
+  encke_id same = 0;
+  CHECK_OK(encke_set_user(h->s, id, 77));
+  CHECK_OK(encke_token(h->s, id, token, sizeof token));
+  CHECK_OK(encke_from_token(h->s, token, strlen(token), &same));
+  CHECK_EQ(same, id);
   SECTION("ws_ calls are for sockets");
   peer *sse = peer_tcp(port);
   encke_id no_socket = next_request(sse, "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
@@ -266,6 +273,7 @@ static void channels(void) {
   SECTION("its client may speak, and the host may answer it alone");
   SEND(p, 0x81, "me too");
   UNTIL(host_count(h, ENCKE_EV_MESSAGE, id) == 1);
+  CHECK_EQ(host_last(h, ENCKE_EV_MESSAGE, id)->user, 77);
   CHECK_OK(encke_ws_send(h->s, id, ENCKE_WS_TEXT, "you", 3));
   UNTIL(GOT(p, "\x81\x03you"));
   SECTION("a socket of the host joins");
@@ -283,8 +291,34 @@ static void channels(void) {
   CHECK_OK(encke_drain(h->e, 5000));
   UNTIL(GOT(p, "\x88\x02\x03\xe9") && GOT(q, "\x88\x02\x03\xe9"));
   closes(p, id, 1001);
+  CHECK_EQ(host_last(h, ENCKE_EV_CLOSED, id)->user, 77);
+  CHECK_RC(encke_set_user(h->s, id, 1), ENCKE_E_GONE);
+  CHECK_RC(encke_token(h->s, id, token, sizeof token), ENCKE_E_GONE);
+  CHECK_RC(encke_from_token(h->s, token, strlen(token), &same), ENCKE_E_GONE);
   closes(q, other, 1001);
   UNTIL(SEEN(h, DRAINED) == 1);
+}
+
+/* Of two sockets one answers its pings: it is in all of these channels, the other in the first. */
+static void liveness(const char *const *channels, size_t n_channels) {
+  peer *p, *q;
+  encke_id id = open_socket(&p, ""), other = open_socket(&q, "");
+  if (n_channels > 0) {
+    CHECK_OK(encke_subscribe(h->s, id, channels, 1, NULL, 0));
+    CHECK_OK(encke_subscribe(h->s, other, channels, n_channels, NULL, 0));
+  }
+  size_t pongs = 0;
+  for (; pongs < 4 || !host_last(h, ENCKE_EV_CLOSED, id); step()) {
+    size_t n, pings = 0;
+    const unsigned char *at = frames(q, &n);
+    for (size_t i = 0; i + 1 < n; i += 2) pings += at[i] == 0x89 && at[i + 1] == 0;
+    for (; pongs < pings; pongs++) SEND(q, 0x8a, "");
+  }
+  CHECK(GOT(p, "\x89"));
+  closes(p, id, 1006);
+  CHECK_EQ(host_count(h, ENCKE_EV_CLOSED, other), 0);
+  peer_close(q);
+  UNTIL(host_last(h, ENCKE_EV_CLOSED, other) != NULL);
 }
 
 static void patience(void) {
@@ -296,26 +330,23 @@ static void patience(void) {
   peer_send_n(p, "\x81\x85\0\0\0\0He", 8);
   UNTIL(GOT(p, "\x03\xf0the message took too long"));
   closes(p, id, 1008);
+  host_close(h);
+  SECTION("silence without a channel: a ping, then the end; whoever answers stays");
+  h = HOST({ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_DONE)}, {ENCKE_OPT_WS_HEARTBEAT_MS, 100});
+  port = host_listen(h);
+  liveness(NULL, 0);
+  SECTION("also where its channel has no heartbeat");
+  CHECK_OK(encke_channel_set(h->s, "still", ENCKE_CHANNEL_HEARTBEAT_MS, 0));
+  const char *still = "still";
+  liveness(&still, 1);
+  host_close(h);
+  h = HOST({ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_DONE)}, {ENCKE_OPT_WS_HEARTBEAT_MS, 0});
+  port = host_listen(h);
   SECTION("a peer that answers no ping is cut, one that does is not");
   CHECK_OK(encke_channel_set(h->s, "beat", ENCKE_CHANNEL_HEARTBEAT_MS, 1));
   CHECK_OK(encke_channel_set(h->s, "beat too", ENCKE_CHANNEL_HEARTBEAT_MS, 1));
-  const char *channel = "beat", *both[] = {"beat", "beat too"};
-  peer *q;
-  id = open_socket(&p, "");
-  encke_id other = open_socket(&q, "");
-  CHECK_OK(encke_subscribe(h->s, id, &channel, 1, NULL, 0));
-  CHECK_OK(encke_subscribe(h->s, other, both, 2, NULL, 0));
-  for (size_t pongs = 0; !host_last(h, ENCKE_EV_CLOSED, id);) {
-    size_t n, pings = 0;
-    const unsigned char *at = frames(q, &n);
-    for (size_t i = 0; i + 1 < n; i += 2) pings += at[i] == 0x89 && at[i + 1] == 0;
-    for (; pongs < pings; pongs++) SEND(q, 0x8a, "");
-    step();
-  }
-  closes(p, id, 1006);
-  CHECK_EQ(host_count(h, ENCKE_EV_CLOSED, other), 0);
-  peer_close(q);
-  UNTIL(host_last(h, ENCKE_EV_CLOSED, other) != NULL);
+  const char *both[] = {"beat", "beat too"};
+  liveness(both, 2);
   host_close(h);
 }
 

@@ -152,7 +152,8 @@ ENCKE_API const char *encke_version(void);
 /**
  * Whether this build has a feature: 1 or 0. "one-fd": ENCKE_WATCH_ONE works on this system; "sendfile": ENCKE_FILE moves
  * in the kernel; "tls": encke_tls_add and encke_listen with certificates work; "mounts": encke_mount works; "links":
- * encke_link_open works. Names that are not known, and NULL, are 0. Any thread. Since 0.1.
+ * encke_link_open works; "push": encke_subscribe and encke_publish do; "websocket": encke_ws_accept does. Names that are
+ * not known, and NULL, are 0. Any thread. Since 0.1.
  */
 ENCKE_API int encke_has_feature(const char *name);
 
@@ -317,7 +318,15 @@ typedef struct encke_message {
                                                   0660; 0 (default): as umask has it. */
 #define ENCKE_OPT_HANDSHAKE_TIMEOUT_MS   25  /**< For a TLS handshake, from the connection on, default 10,000: it
                                                   closes. */
+#define ENCKE_OPT_WS_HEARTBEAT_MS        26  /**< For a WebSocket that says nothing, default 30,000: a ping, and
+                                                  1006 where nothing comes within as long again; 0: neither. */
 #define ENCKE_OPT_SERVER_NAME          1000  /**< Text: the Server field; "" (default): none. */
+#define ENCKE_OPT_ORIGINS              1001  /**< Text: origins whose pages may subscribe and open WebSockets beside
+                                                  those of this server's host: a list of patterns as in
+                                                  encke_subscription, "https://example.org,https://?*.example.org";
+                                                  "*": all; "" (default): none. Others are answered 403; clients
+                                                  that send no Origin are no pages. Subscriptions with
+                                                  ENCKE_SUBSCRIBE_CORS are open to all. */
 
 #define ENCKE_WATCH_ONE  0u  /**< One fd carries everything. */
 #define ENCKE_WATCH_EACH 1u  /**< The host watches every socket itself: see encke_next_watch. */
@@ -641,8 +650,8 @@ ENCKE_API void encke_sender_unref(encke_sender *sender);
 ENCKE_API int encke_wake(encke_sender *sender);
 
 /**
- * Gives a request a value that comes back as ev.user in every later event of it; see L5 for when to free what it points
- * to. Any thread.
+ * Gives a request, subscriber or WebSocket a value that comes back as ev.user in every later event of it; see L5 for when
+ * to free what it points to. Any thread.
  * ENCKE_E_GONE: the id is over; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
  */
 ENCKE_API int encke_set_user(encke_sender *sender, encke_id id, uint64_t user);
@@ -719,8 +728,8 @@ ENCKE_API int encke_inform(encke_sender *sender, encke_id id, uint32_t status, c
 #define ENCKE_TOKEN_SIZE 64  /**< Every token, its NUL counted, is shorter. */
 
 /**
- * Stores a request's id as unguessable text of [A-Za-z0-9_-], NUL-terminated; ENCKE_TOKEN_SIZE bytes are enough. The same
- * id gives the same token. Any thread.
+ * Stores the id of a request, subscriber or WebSocket as unguessable text of [A-Za-z0-9_-], NUL-terminated;
+ * ENCKE_TOKEN_SIZE bytes are enough. The same id gives the same token. Any thread.
  * ENCKE_E_GONE: the id is over; ENCKE_E_RANGE: cap is too small; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
  */
 ENCKE_API int encke_token(encke_sender *sender, encke_id id, char *out, size_t cap);
@@ -831,7 +840,8 @@ ENCKE_API int encke_stats_get(encke_sender *sender, encke_stats *out, size_t siz
  * other Sec-WebSocket- fields are the library's; it takes permessage-deflate where it is offered). Settles: the head is
  * over, the id lives on as the socket's until ENCKE_EV_CLOSED, which comes instead of ENCKE_EV_DONE and always. Messages
  * come as ENCKE_EV_MESSAGE, up to ENCKE_OPT_MAX_BODY; pings and closes are answered by the library; encke_abort cuts it.
- * Any thread.
+ * Who says nothing is asked and cut, see ENCKE_OPT_WS_HEARTBEAT_MS. A page of another origin (ENCKE_OPT_ORIGINS) is answered
+ * 403, and ENCKE_EV_CLOSED says 1006. Any thread.
  * ENCKE_E_STATE: no WebSocket handshake, or the answer was begun; ENCKE_E_GONE: the id is over, or the peer is gone;
  * ENCKE_E_INVAL: a bad field; ENCKE_E_CLOSED: the encke was freed. Since 0.1. RFC 6455, 4.2.2; RFC 7692.
  */
@@ -939,6 +949,7 @@ ENCKE_API int encke_publish(encke_sender *sender, encke_id link, const char *cha
  * "*" alone: all). Settles: the answer is the library's from now on, the id lives on as the subscriber's until
  * ENCKE_EV_DONE, and encke_abort cuts it. The client that comes back with its position gets what it missed, or is told that
  * it cannot: the field Encke-Recovered says yes or no, as do the event "recovered" of SSE and the member of a long poll.
+ * The library answers 403 to a page of another origin (ENCKE_OPT_ORIGINS), 426 or 400 to a handshake that is none.
  * A subscriber's id: joins more channels, and of `how` nothing may be set; not as a long poll. A link's id: the host itself
  * follows these channels of the other end ("": all of them), of `how` types, from and since are looked at, and messages come
  * as ENCKE_EV_MESSAGE with the link's id. Pass sizeof(encke_subscription); how may be NULL with 0. Any thread.

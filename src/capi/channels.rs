@@ -160,6 +160,7 @@ pub unsafe extern "C" fn encke_publish(
 /// "*" alone: all). Settles: the answer is the library's from now on, the id lives on as the subscriber's until
 /// ENCKE_EV_DONE, and encke_abort cuts it. The client that comes back with its position gets what it missed, or is told that
 /// it cannot: the field Encke-Recovered says yes or no, as do the event "recovered" of SSE and the member of a long poll.
+/// The library answers 403 to a page of another origin (ENCKE_OPT_ORIGINS), 426 or 400 to a handshake that is none.
 /// A subscriber's id: joins more channels, and of `how` nothing may be set; not as a long poll. A link's id: the host itself
 /// follows these channels of the other end ("": all of them), of `how` types, from and since are looked at, and messages come
 /// as ENCKE_EV_MESSAGE with the link's id. Pass sizeof(encke_subscription); how may be NULL with 0. Any thread.

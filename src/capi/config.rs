@@ -8,6 +8,7 @@ use crate::engine::settings::Settings;
 use crate::engine::Error;
 use crate::http1::response::{append_field, Place, Seen};
 use crate::io::listener::Manner;
+use crate::push::globs::MAX_LIST;
 
 /// ENCKE_WATCH_ONE (default) or ENCKE_WATCH_EACH.
 pub const ENCKE_OPT_WATCH: c_int = 1;
@@ -65,8 +66,14 @@ pub const ENCKE_OPT_CONNECT: c_int = 23;
 pub const ENCKE_OPT_UNIX_MODE: c_int = 24;
 /// For a TLS handshake, from the connection on, default 10,000: it closes.
 pub const ENCKE_OPT_HANDSHAKE_TIMEOUT_MS: c_int = 25;
+/// For a WebSocket that says nothing, default 30,000: a ping, and 1006 where nothing comes within as long again; 0: neither.
+pub const ENCKE_OPT_WS_HEARTBEAT_MS: c_int = 26;
 /// Text: the Server field; "" (default): none.
 pub const ENCKE_OPT_SERVER_NAME: c_int = 1000;
+/// Text: origins whose pages may subscribe and open WebSockets beside those of this server's host: a list of patterns as in
+/// encke_subscription, "https://example.org,https://?*.example.org"; "*": all; "" (default): none. Others are answered 403;
+/// clients that send no Origin are no pages. Subscriptions with ENCKE_SUBSCRIBE_CORS are open to all.
+pub const ENCKE_OPT_ORIGINS: c_int = 1001;
 
 /// One fd carries everything.
 pub const ENCKE_WATCH_ONE: u32 = 0;
@@ -129,6 +136,7 @@ fn range(option: c_int) -> Option<(&'static str, u64, u64)> {
         ENCKE_OPT_CONNECT => ("ENCKE_OPT_CONNECT", 0, 1),
         ENCKE_OPT_UNIX_MODE => ("ENCKE_OPT_UNIX_MODE", 0, 0o777),
         ENCKE_OPT_HANDSHAKE_TIMEOUT_MS => ("ENCKE_OPT_HANDSHAKE_TIMEOUT_MS", 1, MAX_MS),
+        ENCKE_OPT_WS_HEARTBEAT_MS => ("ENCKE_OPT_WS_HEARTBEAT_MS", 0, MAX_MS),
         _ => return None,
     })
 }
@@ -137,6 +145,9 @@ fn check(option: c_int, value: u64) -> Result<(), Error> {
     match range(option) {
         None if option == ENCKE_OPT_SERVER_NAME => {
             Err(Error::invalid("ENCKE_OPT_SERVER_NAME takes text: encke_config_set_str"))
+        }
+        None if option == ENCKE_OPT_ORIGINS => {
+            Err(Error::invalid("ENCKE_OPT_ORIGINS takes text: encke_config_set_str"))
         }
         None => Err(Error::NotSupported(format!("option {option} is not known to this library").into())),
         Some((name, least, most)) if value < least || value > most => {
@@ -173,6 +184,7 @@ impl encke_config {
             ENCKE_OPT_PIPELINE_SAFE => settings.pipeline_safe = value != 0,
             ENCKE_OPT_CONNECT => settings.connect = value != 0,
             ENCKE_OPT_HANDSHAKE_TIMEOUT_MS => settings.handshake_timeout = value,
+            ENCKE_OPT_WS_HEARTBEAT_MS => settings.websocket_heartbeat = value,
             _ => set_manner(&mut self.manner, option, value),
         }
         Ok(())
@@ -195,6 +207,24 @@ fn set_manner(manner: &mut Manner, option: c_int, value: u64) {
         ENCKE_OPT_UNIX_MODE => manner.unix_mode = value as u32,
         _ => {}
     }
+}
+
+/// A list of origins, in lower case: what could never fit is a mistake.
+fn origins(value: &[u8]) -> Result<Box<str>, Error> {
+    let list = std::str::from_utf8(value).map_err(|_| Error::invalid("ENCKE_OPT_ORIGINS: not UTF-8"))?;
+    if list.len() > MAX_LIST {
+        return Err(Error::invalid(format!("ENCKE_OPT_ORIGINS: longer than {MAX_LIST} bytes")));
+    }
+    for pattern in list.split(',').filter(|_| !list.is_empty()) {
+        let name = pattern.strip_prefix('!').unwrap_or(pattern);
+        let may_fit = name.contains(['*', '?']) || name == "null" || name.contains("://") && !name.ends_with('/');
+        if !may_fit || name.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+            return Err(Error::invalid(format!(
+                "ENCKE_OPT_ORIGINS: \"{pattern}\" fits no origin, such as http://example.org"
+            )));
+        }
+    }
+    Ok(list.to_ascii_lowercase().into())
 }
 
 /// The live options, for encke_set.
@@ -246,15 +276,20 @@ pub unsafe extern "C" fn encke_config_set_str(config: *mut encke_config, option:
         // SAFETY: as in encke_config_set, and the text is NUL-terminated.
         let (config, value) = unsafe { (config.as_mut(), input::c_text(value, "value")?) };
         let Some(config) = config else { return Err(Error::invalid("the config is NULL")) };
-        if option != ENCKE_OPT_SERVER_NAME {
-            return Err(match range(option) {
-                Some((name, ..)) => Error::invalid(format!("{name} takes a number: encke_config_set")),
-                None => Error::NotSupported(format!("option {option} is not known to this library").into()),
-            });
+        match option {
+            ENCKE_OPT_SERVER_NAME => {
+                append_field(&mut Vec::new(), b"server", value, Place::Answer, &mut Seen::default())
+                    .map_err(|fault| Error::invalid(format!("ENCKE_OPT_SERVER_NAME: {fault}")))?;
+                config.settings.server = value.to_vec();
+            }
+            ENCKE_OPT_ORIGINS => config.settings.origins = origins(value)?,
+            _ => {
+                return Err(match range(option) {
+                    Some((name, ..)) => Error::invalid(format!("{name} takes a number: encke_config_set")),
+                    None => Error::NotSupported(format!("option {option} is not known to this library").into()),
+                })
+            }
         }
-        append_field(&mut Vec::new(), b"server", value, Place::Answer, &mut Seen::default())
-            .map_err(|fault| Error::invalid(format!("ENCKE_OPT_SERVER_NAME: {fault}")))?;
-        config.settings.server = value.to_vec();
         Ok(0)
     })
 }

@@ -77,8 +77,8 @@ pub unsafe extern "C" fn encke_wake(sender: *mut encke_sender) -> c_int {
     0
 }
 
-/// Gives a request a value that comes back as ev.user in every later event of it; see L5 for when to free what it points
-/// to. Any thread.
+/// Gives a request, subscriber or WebSocket a value that comes back as ev.user in every later event of it; see L5 for when
+/// to free what it points to. Any thread.
 /// ENCKE_E_GONE: the id is over; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_set_user(sender: *mut encke_sender, id: encke_id, user: u64) -> c_int {

@@ -59,8 +59,8 @@ fn same(a: &[u8; RAW], b: &[u8; RAW]) -> bool {
     std::hint::black_box(a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b))) == 0
 }
 
-/// Stores a request's id as unguessable text of [A-Za-z0-9_-], NUL-terminated; ENCKE_TOKEN_SIZE bytes are enough. The same
-/// id gives the same token. Any thread.
+/// Stores the id of a request, subscriber or WebSocket as unguessable text of [A-Za-z0-9_-], NUL-terminated;
+/// ENCKE_TOKEN_SIZE bytes are enough. The same id gives the same token. Any thread.
 /// ENCKE_E_GONE: the id is over; ENCKE_E_RANGE: cap is too small; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_token(sender: *mut encke_sender, id: encke_id, out: *mut c_char, cap: usize) -> c_int {
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn encke_token(sender: *mut encke_sender, id: encke_id, ou
     unsafe {
         any_thread(sender, |sender| {
             sender.open()?;
-            if !sender.leases.alive(Id(id)) {
+            if !sender.leases.lives(Id(id)) {
                 return Err(Error::Gone);
             }
             let text = encode(&raw(&sender.secret, id));
@@ -97,7 +97,7 @@ pub unsafe extern "C" fn encke_from_token(
             sender.open()?;
             let given = decode(text).ok_or(Error::Gone)?;
             let id = given[..8].iter().fold(0u64, |id, byte| id << 8 | *byte as u64);
-            if !same(&given, &raw(&sender.secret, id)) || !sender.leases.alive(Id(id)) {
+            if !same(&given, &raw(&sender.secret, id)) || !sender.leases.lives(Id(id)) {
                 return Err(Error::Gone);
             }
             *out = id;

@@ -28,7 +28,8 @@ pub extern "C" fn encke_version() -> *const c_char {
 
 /// Whether this build has a feature: 1 or 0. "one-fd": ENCKE_WATCH_ONE works on this system; "sendfile": ENCKE_FILE moves
 /// in the kernel; "tls": encke_tls_add and encke_listen with certificates work; "mounts": encke_mount works; "links":
-/// encke_link_open works. Names that are not known, and NULL, are 0. Any thread. Since 0.1.
+/// encke_link_open works; "push": encke_subscribe and encke_publish do; "websocket": encke_ws_accept does. Names that are
+/// not known, and NULL, are 0. Any thread. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_has_feature(name: *const c_char) -> c_int {
     guard_value(0, || {
@@ -36,6 +37,11 @@ pub unsafe extern "C" fn encke_has_feature(name: *const c_char) -> c_int {
         let Ok(name) = (unsafe { input::c_text(name, "name") }) else { return 0 };
         let sendfile = cfg!(any(target_os = "linux", target_os = "android"));
         let tls = cfg!(feature = "tls");
-        c_int::from(name == b"one-fd" || name == b"sendfile" && sendfile || name == b"tls" && tls)
+        c_int::from(match name {
+            b"one-fd" | b"mounts" | b"links" | b"push" | b"websocket" => true,
+            b"sendfile" => sendfile,
+            b"tls" => tls,
+            _ => false,
+        })
     })
 }

@@ -23,7 +23,8 @@ pub const ENCKE_WS_PING: u32 = 9;
 /// other Sec-WebSocket- fields are the library's; it takes permessage-deflate where it is offered). Settles: the head is
 /// over, the id lives on as the socket's until ENCKE_EV_CLOSED, which comes instead of ENCKE_EV_DONE and always. Messages
 /// come as ENCKE_EV_MESSAGE, up to ENCKE_OPT_MAX_BODY; pings and closes are answered by the library; encke_abort cuts it.
-/// Any thread.
+/// Who says nothing is asked and cut, see ENCKE_OPT_WS_HEARTBEAT_MS. A page of another origin (ENCKE_OPT_ORIGINS) is answered
+/// 403, and ENCKE_EV_CLOSED says 1006. Any thread.
 /// ENCKE_E_STATE: no WebSocket handshake, or the answer was begun; ENCKE_E_GONE: the id is over, or the peer is gone;
 /// ENCKE_E_INVAL: a bad field; ENCKE_E_CLOSED: the encke was freed. Since 0.1. RFC 6455, 4.2.2; RFC 7692.
 #[no_mangle]

@@ -57,7 +57,7 @@ pub const POLLS: u32 = 1 << 17;
 #[derive(Debug)]
 pub struct Connection {
     pub links: Links,
-    /// When it became idle, or began to linger.
+    /// When it became idle, or began to linger; of a WebSocket, when the peer last spoke or was asked to.
     pub since: u64,
     pub listener: Id,
     pub input: Option<Box<Input>>,

@@ -179,6 +179,11 @@ impl Engine {
     fn may_beat(&mut self, slot: u32) -> bool {
         let every = self.push.feeds.policy(slot).map_or(0, |policy| policy.get(Choice::Heartbeat));
         let now = self.now;
+        let exchange = self.exchanges.at(slot).filter(|exchange| exchange.is(exchange::SOCKET));
+        if let Some(c) = exchange.and_then(|exchange| self.connections.at(exchange.connection)) {
+            // Its connection has a heartbeat too.
+            return now >= c.since.saturating_add(every.max(1000) / 2);
+        }
         match self.push.feeds.at_mut(slot) {
             Some(subscriber) if now >= subscriber.beaten.saturating_add(every.max(1000) / 2) => {
                 subscriber.beaten = now;

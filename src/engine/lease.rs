@@ -395,8 +395,9 @@ impl Leases {
         self.pin_present(id)
     }
 
+    /// In either life.
     pub fn set_user(&self, id: Id, user: u64) -> Result<(), Error> {
-        let pin = self.pin(id)?;
+        let pin = self.pin(id).or_else(|_| self.second(id))?;
         pin.0.user.store(user, Release);
         Ok(())
     }
@@ -404,6 +405,11 @@ impl Leases {
     /// Whether the id is alive, i.e. still to be settled.
     pub fn alive(&self, id: Id) -> bool {
         self.pin(id).is_ok()
+    }
+
+    /// Whether the id is alive, as a request's or in its second life.
+    pub fn lives(&self, id: Id) -> bool {
+        self.alive(id) || self.is_second(id)
     }
 
     /// As a thread that is in the middle of a call, until [`Leases::let_go`].

@@ -24,6 +24,8 @@ pub(super) enum Wait {
     Idle,
     /// The rest of a WebSocket message.
     Message,
+    /// A word of a WebSocket's peer.
+    Voice,
     Answer(u32),
     Poll(u32),
 }
@@ -87,8 +89,13 @@ impl Engine {
         let waits_for_us = c.is(WAITS | READY);
         match c.input.as_ref() {
             Some(input) if !waits_for_us => match &input.body {
-                Some(BodyIn { mode: Mode::Frames(decoder), .. }) if decoder.memory() > 0 => {
-                    consider(input.since + self.settings.body_timeout, Wait::Message)
+                Some(BodyIn { mode: Mode::Frames(decoder), .. }) => {
+                    if decoder.memory() > 0 {
+                        consider(input.since + self.settings.body_timeout, Wait::Message);
+                    }
+                    if self.settings.websocket_heartbeat > 0 && !c.is(PAUSED | STARVED | EOF) {
+                        consider(c.since + self.settings.websocket_heartbeat, Wait::Voice);
+                    }
                 }
                 Some(BodyIn { framing: Coding::Raw, .. }) => {}
                 Some(body) if self.peer_waits(body) => {}
@@ -200,6 +207,7 @@ impl Engine {
                 }
             }
             Wait::Message => self.time_out_message(connection),
+            Wait::Voice => self.listen_to_socket(connection),
             Wait::Poll(slot) => self.answer_poll(slot, Vec::new()),
             Wait::Answer(slot) => {
                 let id = self.exchanges.at(slot).map_or(Id::NONE, |exchange| exchange.id);

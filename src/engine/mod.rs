@@ -17,6 +17,7 @@ pub mod id;
 pub mod lease;
 mod lifecycle;
 pub mod mailbox;
+mod origin;
 pub mod output;
 mod pattern;
 pub mod peer;

@@ -31,6 +31,10 @@ pub struct Settings {
     pub connect: bool,
     /// The Server field; empty: none.
     pub server: Vec<u8>,
+    /// Other origins whose pages may subscribe: patterns, in lower case.
+    pub origins: Box<str>,
+    /// Silence of a WebSocket before it is asked for a sign of life; 0: it is not.
+    pub websocket_heartbeat: u64,
 }
 
 impl Default for Settings {
@@ -58,6 +62,8 @@ impl Default for Settings {
             pipeline_safe: false,
             connect: false,
             server: Vec::new(),
+            origins: Box::default(),
+            websocket_heartbeat: 30_000,
         }
     }
 }

@@ -16,12 +16,14 @@ use super::event::{End, What};
 use super::exchange;
 use super::id::Id;
 use super::receive::Step;
-use super::subscription::{fit, Subscription};
+use super::subscription::{fit, foreign_text, Subscription};
 use super::wishes::Wishes;
 use super::Engine;
 
 /// The subprotocol in which messages of channels come with what is known of them.
 pub const JSON_PROTOCOL: &str = "encke.json";
+/// A deadline that is found so much later was not waited for.
+const LATE: u64 = 1_000;
 
 impl Engine {
     pub(super) fn is_socket(&mut self, id: Id) -> bool {
@@ -32,8 +34,24 @@ impl Engine {
     /// A host takes the handshake; the lease was won.
     pub fn accept_socket(&mut self, id: Id, lines: &[u8]) {
         let wishes = self.exchanges.get_mut(id.slot(), id.generation()).and_then(|exchange| exchange.wishes.take());
+        if let Some(origin) = wishes.as_ref().and_then(|wishes| wishes.origin.as_deref()) {
+            if !self.may_come(origin) {
+                return self.refuse_socket(id, origin);
+            }
+        }
         self.open_socket(id, wishes, lines.to_vec());
         self.kick_if_asked(id);
+    }
+
+    /// A page of another server, which is not to speak in the name of its user; the host hears CLOSED.
+    fn refuse_socket(&mut self, id: Id, origin: &str) {
+        let text = foreign_text(origin);
+        if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {
+            exchange.flags |= exchange::SOCKET;
+            exchange.closed = code::ABNORMAL;
+        }
+        self.charge_socket(id.slot(), text.len() as u64);
+        self.refuse_subscription(id, 403, text.as_bytes());
     }
 
     /// The 101, and from here on frames. False: there is nobody any more.
@@ -79,7 +97,11 @@ impl Engine {
         let body =
             self.connections.at_mut(connection).and_then(|c| c.input.as_mut()).and_then(|input| input.body.as_mut());
         match body.filter(|body| body.exchange == id && matches!(body.framing, Coding::Raw)) {
-            Some(body) => body.mode = Mode::Frames(Box::new(Decoder::new(deflates))),
+            Some(body) => {
+                body.mode = Mode::Frames(Box::new(Decoder::new(deflates)));
+                self.spoke(connection);
+                self.schedule(connection);
+            }
             // The peer had sent its end with the handshake.
             None => self.lose_socket(id),
         }
@@ -165,6 +187,7 @@ impl Engine {
         if let Some(exchange) = self.exchanges.at_mut(slot) {
             exchange.flags &= !exchange::AWAITS_PONG;
         }
+        self.spoke(connection);
         let mut at = 0;
         while at < data.len() {
             if self.events.is_full() {
@@ -236,6 +259,13 @@ impl Engine {
         }
     }
 
+    /// Its silence begins anew.
+    fn spoke(&mut self, connection: u32) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            c.since = self.now;
+        }
+    }
+
     /// A sign of life is asked for; whoever gave none since the last time is gone.
     pub(super) fn ping(&mut self, slot: u32) {
         let Some(exchange) = self.exchanges.at_mut(slot) else { return };
@@ -245,6 +275,24 @@ impl Engine {
         }
         exchange.flags |= exchange::AWAITS_PONG;
         self.append_raw(slot, &frame::frame(PING, b""));
+        self.spoke(connection);
+    }
+
+    /// The peer was silent for so long that it is asked, or, if it was, gone.
+    pub(super) fn listen_to_socket(&mut self, connection: u32) {
+        let every = self.settings.websocket_heartbeat;
+        let Some(c) = self.connections.at_mut(connection) else { return };
+        if self.now > c.since + every + LATE {
+            // A loop that stood still comes to this before it has read what the peer said meanwhile.
+            c.since = self.now - every + every.min(LATE);
+            return;
+        }
+        let Some(id) = c.input.as_ref().and_then(|input| input.body.as_ref()).map(|body| body.exchange) else { return };
+        if !self.is_socket(id) || self.exchanges.at(id.slot()).is_some_and(|exchange| exchange.unsent > 0) {
+            return self.spoke(connection); // who takes nothing is the write time-out's
+        }
+        self.ping(id.slot());
+        self.after_push(connection);
     }
 
     // ---- the end ---------------------------------------------------------------------------------------------------

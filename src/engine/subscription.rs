@@ -16,6 +16,7 @@ use super::connection::{EOF_TOLD, NONE, POLLS, STOPPED};
 use super::event::{self, End, What};
 use super::exchange;
 use super::id::Id;
+use super::origin;
 use super::wishes::Wishes;
 use super::Engine;
 
@@ -43,7 +44,7 @@ const POLL_TIMEOUT: u64 = 30_000;
 
 impl Engine {
     /// Answers a request by what is published from now on; the lease was won.
-    pub fn subscribe(&mut self, id: Id, subscription: Subscription) {
+    pub fn subscribe(&mut self, id: Id, mut subscription: Subscription) {
         let slot = id.slot();
         let alive = self
             .exchanges
@@ -59,8 +60,21 @@ impl Engine {
         let transport = subscription.transport.unwrap_or_else(|| Wishes::transport(wishes.as_deref()));
         let since = subscription.since.or_else(|| wishes.as_ref().and_then(|wishes| wishes.since));
         let socket = wishes.as_ref().is_some_and(|wishes| wishes.handshake.is_some());
-        if transport == Transport::WebSocket && !socket {
-            return self.refuse_subscription(id, 426, b"426 this needs a WebSocket handshake\n");
+        let asked = subscription.transport.is_none_or(|transport| transport == Transport::WebSocket);
+        match Wishes::refused(wishes.as_deref()).filter(|_| asked) {
+            Some(400) => return self.refuse_subscription(id, 400, b"400 the WebSocket handshake has no valid key\n"),
+            None if transport != Transport::WebSocket || socket => {}
+            _ => return self.refuse_subscription(id, 426, b"426 this needs a WebSocket handshake of version 13\n"),
+        }
+        if let Some(origin) = wishes.as_ref().and_then(|wishes| wishes.origin.as_deref()).filter(|_| !subscription.cors)
+        {
+            if !self.may_come(origin) {
+                return self.refuse_subscription(id, 403, foreign_text(origin).as_bytes());
+            }
+            if transport != Transport::WebSocket && !has_field(&subscription.lines, "access-control-allow-origin:") {
+                let line = format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n{EXPOSE}");
+                subscription.lines.extend_from_slice(line.as_bytes());
+            }
         }
         if bodiless {
             return self.refuse_subscription(id, 200, b"");
@@ -78,8 +92,13 @@ impl Engine {
         }
     }
 
+    /// Whether pages of another origin may subscribe.
+    pub(super) fn may_come(&self, origin: &str) -> bool {
+        origin::is_listed(&self.settings.origins, origin)
+    }
+
     /// HEAD has nothing to get, and who comes while the server ends is to come back later.
-    fn refuse_subscription(&mut self, id: Id, status: u16, text: &[u8]) {
+    pub(super) fn refuse_subscription(&mut self, id: Id, status: u16, text: &[u8]) {
         self.leases.end_second(id.slot());
         let answer = Answer {
             status,
@@ -87,7 +106,7 @@ impl Engine {
             length: None,
             lines: match status {
                 503 => b"Retry-After: 1\r\n"[..].into(),
-                426 => b"Sec-WebSocket-Version: 13\r\n"[..].into(),
+                426 => b"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"[..].into(),
                 _ => b""[..].into(),
             },
             seen: Seen::default(),
@@ -350,7 +369,7 @@ impl Engine {
         self.seat(slot, subscriber, &subscription.patterns, &start);
         let mut subscription = subscription;
         if subscription.cors {
-            subscription.lines.extend_from_slice(CORS);
+            push_cors(&mut subscription.lines);
         }
         self.push.poll_lines.insert(slot, (std::mem::take(&mut subscription.lines), subscription.seen));
         // Who asks where it stands is answered at once, so that it has somewhere to go on from.
@@ -417,8 +436,19 @@ impl Engine {
     }
 }
 
-const CORS: &[u8] =
-    b"Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Encke-Position, Encke-Recovered\r\n";
+const EXPOSE: &str = "Access-Control-Expose-Headers: Encke-Position, Encke-Recovered\r\n";
+
+/// Any page may read it.
+fn push_cors(lines: &mut Vec<u8>) {
+    lines.extend_from_slice(b"Access-Control-Allow-Origin: *\r\n");
+    lines.extend_from_slice(EXPOSE.as_bytes());
+}
+
+/// What a page of another server is told; of its name as much as may be one.
+pub(super) fn foreign_text(origin: &str) -> String {
+    let name: String = origin.chars().take(100).collect();
+    format!("403 pages of the origin \"{name}\" may not subscribe here\n")
+}
 
 fn recovered_line(recovered: bool) -> String {
     format!("Encke-Recovered: {}\r\n", if recovered { "yes" } else { "no" })
@@ -461,7 +491,7 @@ fn push_lines(subscription: &mut Subscription, start: &Start) {
         lines.extend_from_slice(recovered_line(recovered).as_bytes());
     }
     if subscription.cors {
-        lines.extend_from_slice(CORS);
+        push_cors(lines);
     }
 }
 

@@ -5,6 +5,7 @@ use crate::push::feed::Transport;
 use crate::push::position::Position;
 
 use super::head::{self, Head};
+use super::origin;
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Wishes {
@@ -12,9 +13,13 @@ pub struct Wishes {
     multipart: bool,
     json: bool,
     websocket: bool,
+    /// It wants a WebSocket and does not say so as it should: the status that is due.
+    refused: Option<u16>,
+    /// Of what page it comes, if that is none of this server's.
+    pub origin: Option<Box<str>>,
     /// Where it left; a position of nobody where it says something that is none.
     pub since: Option<Position>,
-    /// Sec-WebSocket-Key, Sec-WebSocket-Protocol, Sec-WebSocket-Extensions and Origin of a handshake.
+    /// Sec-WebSocket-Key, Sec-WebSocket-Protocol and Sec-WebSocket-Extensions of a handshake.
     pub handshake: Option<Handshake>,
 }
 
@@ -33,18 +38,26 @@ impl Wishes {
     pub fn of(head: &Head) -> Option<Wishes> {
         let mut wishes = Wishes::default();
         let websocket = head.flags & head::WEBSOCKET != 0;
+        let (mut upgrade, mut versions) = (false, Vec::new());
         for field in &head.fields {
             let value = head.text(field.value);
             match head.text(field.name) {
                 b"accept" => wishes.accept(value),
+                // Two of them are those of two pages.
+                b"origin" if wishes.origin.is_none() => wishes.origin = origin::foreign(value, head.text(head.host)),
                 b"last-event-id" => wishes.since = Some(position(value)),
                 b"sec-websocket-key" if websocket => wishes.handshake().key = value.to_vec(),
                 b"sec-websocket-protocol" if websocket => join(&mut wishes.handshake().protocols, value),
                 b"sec-websocket-extensions" if websocket => join(&mut wishes.handshake().extensions, value),
+                b"sec-websocket-version" => join(&mut versions, value),
+                b"upgrade" => upgrade = value.split(|byte| *byte == b',').any(is_websocket),
                 _ => {}
             }
         }
         wishes.websocket = websocket;
+        if upgrade && !websocket && head.flags & head::UPGRADE != 0 {
+            wishes.refused = Some(if versions == b"13" { 400 } else { 426 });
+        }
         for parameter in head.text(head.query).split(|byte| *byte == b'&') {
             let mut parts = parameter.splitn(2, |byte| *byte == b'=');
             if let (Some(name), Some(value)) = (parts.next(), parts.next()) {
@@ -76,6 +89,11 @@ impl Wishes {
         }
     }
 
+    /// What is due to who asks for a WebSocket in a way that is not that of RFC 6455, 4.2.1.
+    pub fn refused(wishes: Option<&Wishes>) -> Option<u16> {
+        wishes.and_then(|wishes| wishes.refused)
+    }
+
     /// The transport that fits best what was asked.
     pub fn transport(wishes: Option<&Wishes>) -> Transport {
         match wishes {
@@ -86,6 +104,10 @@ impl Wishes {
             _ => Transport::Multipart,
         }
     }
+}
+
+fn is_websocket(protocol: &[u8]) -> bool {
+    protocol.trim_ascii().eq_ignore_ascii_case(b"websocket")
 }
 
 /// What is no position is one of a hub that is not this.
@@ -143,6 +165,30 @@ mod tests {
         assert_eq!(Wishes::transport(wishes.as_ref()), Transport::WebSocket);
         let handshake = wishes.unwrap().handshake.unwrap();
         assert_eq!((&handshake.key[..], &handshake.protocols[..]), (&b"dGhlIHNhbXBsZSBub25jZQ=="[..], &b"a, b"[..]));
+    }
+
+    #[test]
+    fn handshakes_that_are_none() {
+        let due = |fields: &str| {
+            let fields = format!("Upgrade: websocket\r\n{fields}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+            Wishes::refused(wishes(&fields, "").as_ref())
+        };
+        assert_eq!(due("Connection: upgrade\r\nSec-WebSocket-Version: 13\r\n"), None);
+        assert_eq!(due("Connection: upgrade\r\nSec-WebSocket-Version: 8\r\n"), Some(426));
+        assert_eq!(due("Connection: upgrade\r\nSec-WebSocket-Version: 13, 8\r\n"), Some(426));
+        assert_eq!(due("Connection: upgrade\r\n"), Some(426));
+        assert_eq!(due("Connection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a\r\n"), Some(400));
+        assert_eq!(due(""), None, "nobody offers to leave HTTP");
+    }
+
+    #[test]
+    fn pages() {
+        let of = |fields: &str| wishes(fields, "").and_then(|wishes| wishes.origin);
+        assert_eq!(of(""), None);
+        assert_eq!(of("Origin: http://a\r\n"), None, "its own");
+        assert_eq!(of("Origin: http://b\r\n").as_deref(), Some("http://b"));
+        assert_eq!(of("Origin: http://a\r\nOrigin: http://b\r\n").as_deref(), Some("http://b"));
+        assert_eq!(of("Origin: http://b\r\nOrigin: http://a\r\n").as_deref(), Some("http://b"));
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn settings(rng: &mut Rng, wild: bool, crowd: bool, scratch: usize) -> Settings 
         }
         (settings.head_timeout, settings.body_timeout) = (LONG, LONG);
         (settings.idle_timeout, settings.write_timeout) = (LONG, LONG);
-        settings.handshake_timeout = LONG;
+        (settings.handshake_timeout, settings.websocket_heartbeat) = (LONG, LONG);
     }
     if crowd {
         settings.max_connections = rng.pick(&[300, 100_000]);
