@@ -58,7 +58,7 @@ sim:
 	@$(NEED) rust gcc:cc libc6-dev
 	@ENCKE_SIM_SEEDS='$(SEEDS)' $(if $(filter file,$(origin SEED)),,ENCKE_SIM_SEED='$(SEED)') \
 	  CARGO_PROFILE_TEST_OPT_LEVEL=2 CARGO_TARGET_DIR='$(BUILD)/sim' \
-	  cargo test --lib --locked --no-default-features engine::tests::simulation -- --exact --nocapture
+	  cargo test --lib --locked --no-default-features --features push,mounts,links engine::tests::simulation -- --exact --nocapture
 
 mutants:
 	@$(NEED) rust gcc:cc libc6-dev

@@ -44,7 +44,7 @@ check() (
     fi
   fi
   # shellcheck disable=SC2086
-  cargo check --locked --lib --no-default-features $build_std --target "$target" --target-dir "$work"
+  cargo check --locked --lib --no-default-features --features push,mounts,links $build_std --target "$target" --target-dir "$work"
 )
 
 mkdir -p "$work"

@@ -136,4 +136,4 @@ option(ENCKE_FOLD "Link with the C tools from one object with private symbols; O
 if(NOT ENCKE_FOLD AND _fold STREQUAL "OFF")
   message(STATUS "encke: no GNU ld: cargo links the libraries (no symbol versions, plain static archive)")
 endif()
-message(STATUS "encke ${PROJECT_VERSION}: Rust ${_have}, target ${ENCKE_RUST_TARGET_USED}, ${_encke_tls}")
+message(STATUS "encke ${PROJECT_VERSION}: Rust ${_have}, target ${ENCKE_RUST_TARGET_USED}, ${_encke_choice}")

@@ -55,7 +55,7 @@ package_says() { # package_says PREFIX ON|OFF
     { cat "$build/check-package.log"; exit 1; }
 }
 
-# other NAME TARGET [-D...]: another choice of TLS. Only whether it is right is looked at, so cargo may hurry.
+# other NAME TARGET [-D...]: another choice of what is built in. Only whether it is right is looked at, so cargo may hurry.
 other() (
   name=$1 target=$2
   shift 2
@@ -64,10 +64,14 @@ other() (
   cmake --build "$build/$name" --parallel 2 --target "$target"
 )
 
-step "the build without TLS"
-other no-tls check -DENCKE_TLS=OFF -DENCKE_EXAMPLES=OFF
+step "the build without TLS and without push"
+other no-tls check -DENCKE_TLS=OFF -DENCKE_PUSH=OFF -DENCKE_EXAMPLES=OFF
 cmake --install "$build/no-tls" > "$build/install.log" || { cat "$build/install.log"; exit 1; }
 package_says "$PWD/$build/no-tls/stage" OFF
+cmake -S c-tests -B "$build/no-tls/c-tests" -DCMAKE_PREFIX_PATH="$PWD/$build/no-tls/stage" -DENCKE_TEST_KINDS=shared \
+  "-DENCKE_TEST_ONLY=tls_without;push_without;simple;pipeline;stream" > "$build/no-tls/c-tests.log"
+cmake --build "$build/no-tls/c-tests" --parallel 2 >> "$build/no-tls/c-tests.log"
+ctest --test-dir "$build/no-tls/c-tests" --output-on-failure
 package_says "$stage" ON
 
 step "the build with aws-lc"

@@ -30,7 +30,7 @@ fresh_tree() {
 
 build() { # build: the path of the test program in $program
   (cd "$tree" && CARGO_TARGET_DIR="$work/target" CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 CARGO_PROFILE_TEST_OPT_LEVEL=1 RUSTFLAGS=-Adead_code \
-    cargo test --lib --no-run --no-default-features --message-format=json) > "$work/build.json" 2> "$work/build.log" || {
+    cargo test --lib --no-run --no-default-features --features push --message-format=json) > "$work/build.json" 2> "$work/build.log" || {
     tail -n 30 "$work/build.log"
     return 1
   }

@@ -32,7 +32,7 @@ if setarch "$(uname -m)" -R true > /dev/null 2>&1; then same_addresses="setarch 
 # The standard library comes as it is: without its sources it cannot be built again. What only it knows of (the counts of
 # an Arc, a Once) is named in suppressions.txt.
 (cd "$here/.." && RUSTFLAGS="-Zsanitizer=$kind -Cunsafe-allow-abi-mismatch=sanitizer -Cdebuginfo=1 -Cforce-frame-pointers=yes" \
-  CARGO_TARGET_DIR="$work/target" cargo +nightly rustc --lib --crate-type staticlib --release --locked --no-default-features \
+  CARGO_TARGET_DIR="$work/target" cargo +nightly rustc --lib --crate-type staticlib --release --locked --no-default-features --features push,mounts,links \
   --target "$target" --config profile.release.lto=false --config profile.release.codegen-units=4) > "$work/build.log" 2>&1 || {
   tail -n 20 "$work/build.log"
   echo "FAILED: the library does not build"

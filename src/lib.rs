@@ -28,3 +28,7 @@ pub mod push;
 pub mod tls;
 #[deny(unsafe_code)]
 pub mod ws;
+
+/// Whether this build has channels and WebSockets (the feature `push`). Without it the doors to them are shut, and the linker
+/// leaves the rooms behind them out.
+pub(crate) const PUSH: bool = cfg!(feature = "push");

@@ -18,6 +18,7 @@ use crate::push::globs::MAX_LIST;
 use crate::push::message::{check_name, Parts};
 use crate::push::policy::{prefix_of, Choice};
 use crate::push::position::Position;
+use crate::PUSH;
 
 /// By Upgrade and Accept: WebSocket, text/event-stream, multipart/x-mixed-replace, application/json for a long poll;
 /// multipart for a client that asks for nothing of these.
@@ -136,6 +137,7 @@ pub unsafe extern "C" fn encke_publish(
     // SAFETY: the host gives NULL or a sender with a reference, NUL-terminated text, and a readable message of that size.
     unsafe {
         any_thread(sender, |sender| {
+            built_in()?;
             let channel = pattern(channel, false)?;
             let m = input::grown(message, sizeof_message, LEAST_MESSAGE, "the message")?;
             if link != 0 {
@@ -179,6 +181,7 @@ pub unsafe extern "C" fn encke_subscribe(
     // SAFETY: the host gives NULL or a sender with a reference, `n` texts, and NULL or a readable subscription.
     unsafe {
         any_thread(sender, |sender| {
+            built_in()?;
             let mut subscription = match how.is_null() && sizeof_subscription == 0 {
                 true => Subscription::default(),
                 false => check(how, sizeof_subscription)?,
@@ -256,6 +259,7 @@ pub unsafe extern "C" fn encke_unsubscribe(sender: *mut encke_sender, id: encke_
     // SAFETY: the host gives NULL or a sender with a reference, and NUL-terminated text.
     unsafe {
         any_thread(sender, |sender| {
+            built_in()?;
             let pattern = pattern(channel, true)?;
             sender.open()?;
             drop(sender.leases.second(Id(id))?);
@@ -277,6 +281,7 @@ pub unsafe extern "C" fn encke_share(e: *mut encke, other: *mut encke_sender) ->
             return on_loop(e, |_| Ok(0));
         };
         on_loop(e, |inner| {
+            built_in()?;
             let Some(other) = other.as_ref() else { return Err(Error::invalid("the other encke's sender is NULL")) };
             other.open()?;
             let hub = other.hub();
@@ -308,6 +313,7 @@ pub unsafe extern "C" fn encke_channel_set(
     // SAFETY: the host gives NULL or a sender with a reference, and NUL-terminated text.
     unsafe {
         any_thread(sender, |sender| {
+            built_in()?;
             let pattern = pattern(channel, true)?;
             let (choice, least, most) = match option {
                 ENCKE_CHANNEL_HISTORY => (Choice::History, 0, u64::MAX),
@@ -340,6 +346,7 @@ pub unsafe extern "C" fn encke_channel_get(
     // SAFETY: the host gives NULL or a sender with a reference, NUL-terminated text, and writable bytes.
     unsafe {
         any_thread(sender, |sender| {
+            built_in()?;
             let channel = pattern(channel, false)?;
             sender.open()?;
             let facts = sender.hub().facts(channel);
@@ -371,6 +378,7 @@ pub unsafe extern "C" fn encke_channel_next(
     // SAFETY: the host gives NULL or a sender with a reference, NUL-terminated text, and NULL or writable places.
     unsafe {
         any_thread(sender, |sender| {
+            built_in()?;
             let after = std::str::from_utf8(input::c_text(after, "after")?)
                 .map_err(|_| Error::invalid("after is not UTF-8"))?;
             sender.open()?;
@@ -379,6 +387,14 @@ pub unsafe extern "C" fn encke_channel_next(
                 None => Ok(0),
             }
         })
+    }
+}
+
+/// Before anything else in sections 11 and 12.
+pub(super) fn built_in() -> Result<(), Error> {
+    match PUSH {
+        true => Ok(()),
+        false => Err(Error::NotSupported("this build has no channels and WebSockets".into())),
     }
 }
 

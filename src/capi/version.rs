@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use super::guard::guard_value;
 use super::input;
+use crate::PUSH;
 
 /// The number before the first dot.
 pub const ENCKE_VERSION_MAJOR: u32 = 0;
@@ -38,9 +39,12 @@ pub unsafe extern "C" fn encke_has_feature(name: *const c_char) -> c_int {
         let sendfile = cfg!(any(target_os = "linux", target_os = "android"));
         let tls = cfg!(feature = "tls");
         c_int::from(match name {
-            b"one-fd" | b"mounts" | b"links" | b"push" | b"websocket" => true,
+            b"one-fd" => true,
             b"sendfile" => sendfile,
             b"tls" => tls,
+            b"push" | b"websocket" => PUSH,
+            b"mounts" => cfg!(feature = "mounts"),
+            b"links" => cfg!(feature = "links"),
             _ => false,
         })
     })

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
+use super::channels::built_in;
 use super::guard::any_thread;
 use super::input;
 use super::types::{encke_field, encke_id, encke_sender};
@@ -37,6 +38,7 @@ pub unsafe extern "C" fn encke_ws_accept(
     // SAFETY: the host gives NULL or a sender with a reference, and `n` fields with readable texts.
     unsafe {
         any_thread(sender, |sender| {
+            built_in()?;
             let id = Id(request);
             let mut lines = Vec::new();
             input::field_lines(fields, n, Place::Answer, &mut lines, &mut Seen::default())?;
@@ -82,6 +84,7 @@ pub unsafe extern "C" fn encke_ws_send(
     // SAFETY: the host gives NULL or a sender with a reference, and `len` readable bytes.
     unsafe {
         any_thread(sender, |sender| {
+            built_in()?;
             let data = input::bytes(data, len, "data")?;
             let opcode = match opcode {
                 ENCKE_WS_TEXT if std::str::from_utf8(data).is_err() => {
@@ -122,6 +125,7 @@ pub unsafe extern "C" fn encke_ws_close(
     // SAFETY: the host gives NULL or a sender with a reference, and NULL or NUL-terminated text.
     unsafe {
         any_thread(sender, |sender| {
+            built_in()?;
             let reason = match reason.is_null() {
                 true => "",
                 false => std::str::from_utf8(input::c_text(reason, "reason")?)

@@ -6,6 +6,7 @@ use std::fs::File;
 use crate::http1::response::{
     append_chunk_size, append_head, bodiless, Length, Persistence, ResponseHead, Seen, LAST_CHUNK,
 };
+use crate::PUSH;
 
 use super::body::DROP_ALLOWANCE;
 use super::connection::*;
@@ -71,6 +72,16 @@ impl Engine {
             Submission::Abort { id } => self.abort(id),
             Submission::Inform { id, status, lines } => self.inform(id, status, &lines),
             Submission::Ack { id, n } => self.body_ack(id, n),
+            Submission::Settled { id } => {
+                self.settle(id);
+            }
+            of_push if PUSH => self.apply_push(of_push),
+            _ => {}
+        }
+    }
+
+    fn apply_push(&mut self, submission: Submission) {
+        match submission {
             Submission::Subscribe { id, subscription } => self.subscribe(id, *subscription),
             Submission::Join { id, patterns } => self.join(id, &patterns),
             Submission::Leave { id, pattern } => self.leave(id, &pattern),
@@ -79,9 +90,7 @@ impl Engine {
             Submission::Frames { id, frames } => self.send_frames(id, frames),
             Submission::Close { id, code, reason } => self.close_socket(id, code, &reason),
             Submission::Deliver(message) => self.hear(&message),
-            Submission::Settled { id } => {
-                self.settle(id);
-            }
+            _ => {}
         }
     }
 

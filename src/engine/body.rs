@@ -2,6 +2,7 @@
 //! unacknowledged; a body that nobody wants any more is read for the sake of the connection, within bounds.
 
 use crate::http1::Fault;
+use crate::PUSH;
 
 use super::connection::*;
 use super::event::{End, What};
@@ -20,7 +21,7 @@ const NO_MEMORY: Fault = Fault { status: 503, text: "no memory" };
 impl Engine {
     /// Bytes of a body; true: it is over.
     pub(super) fn take_body(&mut self, connection: u32, data: &[u8], body: &mut BodyIn) -> (Step, bool) {
-        if let Mode::Frames(decoder) = &mut body.mode {
+        if let (true, Mode::Frames(decoder)) = (PUSH, &mut body.mode) {
             return self.take_frames(connection, data, body.exchange, decoder);
         }
         if !matches!(body.mode, Mode::Drop { .. }) {

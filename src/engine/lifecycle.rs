@@ -2,6 +2,7 @@
 //! has an end; a wait for the host has one only where the host asked for it.
 
 use crate::http1::Fault;
+use crate::PUSH;
 
 use super::connection::*;
 use super::event::{self, End, What};
@@ -112,8 +113,10 @@ impl Engine {
         } else if idle {
             consider(c.since + self.settings.idle_timeout, Wait::Idle);
         }
-        if let Some((at, slot)) = self.poll_deadline(connection) {
-            consider(at, Wait::Poll(slot));
+        if PUSH {
+            if let Some((at, slot)) = self.poll_deadline(connection) {
+                consider(at, Wait::Poll(slot));
+            }
         }
         if self.settings.answer_timeout > 0 {
             let mut at = c.first;
@@ -151,7 +154,9 @@ impl Engine {
         if self.draining.is_some_and(|deadline| deadline <= self.now) {
             self.cut_all(End::Drain);
         }
-        self.push_deadlines();
+        if PUSH {
+            self.push_deadlines();
+        }
         self.relieve();
         for _ in 0..budget {
             let Some(connection) = self.wheel.expired(&mut self.connections, self.now) else { return false };
@@ -206,9 +211,10 @@ impl Engine {
                     self.fail(connection, body.exchange, fault, End::Timeout);
                 }
             }
-            Wait::Message => self.time_out_message(connection),
-            Wait::Voice => self.listen_to_socket(connection),
-            Wait::Poll(slot) => self.answer_poll(slot, Vec::new()),
+            Wait::Message if PUSH => self.time_out_message(connection),
+            Wait::Voice if PUSH => self.listen_to_socket(connection),
+            Wait::Poll(slot) if PUSH => self.answer_poll(slot, Vec::new()),
+            Wait::Message | Wait::Voice | Wait::Poll(_) => {}
             Wait::Answer(slot) => {
                 let id = self.exchanges.at(slot).map_or(Id::NONE, |exchange| exchange.id);
                 let fault = Fault { status: 503, text: "the answer took too long" };
@@ -229,7 +235,7 @@ impl Engine {
 
     /// When [`Engine::expire`] will have something to do.
     pub fn next_deadline(&self) -> Option<u64> {
-        let push = self.push_deadline();
+        let push = if PUSH { self.push_deadline() } else { None };
         let drain = self.draining.filter(|_| !self.told_drained);
         [self.wheel.next(), drain, push, self.next_relief()].into_iter().flatten().min()
     }
@@ -241,8 +247,10 @@ impl Engine {
         let first = self.draining.is_none();
         self.draining = Some(self.now.saturating_add(grace));
         if first {
-            self.end_all_subscriptions();
-            self.end_all_sockets();
+            if PUSH {
+                self.end_all_subscriptions();
+                self.end_all_sockets();
+            }
             for connection in 0..self.connections.slots() {
                 let Some(c) = self.connections.at_mut(connection) else { continue };
                 let waited = c.is(WAITS | PAUSED | STARVED);

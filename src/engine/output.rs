@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::push::form::Form;
 use crate::push::message::{Bundle, Message};
+use crate::PUSH;
 
 /// Pieces up to this size are copied together.
 pub const COPY_LIMIT: usize = 16 << 10;
@@ -69,9 +70,9 @@ impl Segment {
         match self {
             Segment::Copied(v) | Segment::Owned(v) => Some(v),
             Segment::Lent { bytes, .. } => Some(bytes.bytes()),
-            Segment::Shared { message, form } => Some(message.form(*form)),
-            Segment::Bundle(bundle) => Some(bundle.bytes()),
-            Segment::File { .. } => None,
+            Segment::Shared { message, form } if PUSH => Some(message.form(*form)),
+            Segment::Bundle(bundle) if PUSH => Some(bundle.bytes()),
+            Segment::Shared { .. } | Segment::Bundle(_) | Segment::File { .. } => None,
         }
     }
 

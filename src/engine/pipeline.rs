@@ -15,6 +15,7 @@ use super::slab::Slab;
 use super::stats::Counters;
 use super::{Engine, Verdict};
 use crate::ws::code;
+use crate::PUSH;
 
 /// The parts of the engine that an output is found with.
 pub(super) type Parts<'a> = (&'a mut Slab<Connection>, &'a mut Slab<Exchange>, &'a mut Pool, &'a mut Counters);
@@ -288,7 +289,9 @@ impl Engine {
             c.open -= 1;
         }
         c.flags &= !HOLDS;
-        self.unseat(id.slot());
+        if PUSH {
+            self.unseat(id.slot());
+        }
         self.take_back(id.slot());
         self.abandon(id.slot(), end);
         self.answer_fault(id.slot(), fault);
@@ -338,7 +341,7 @@ impl Engine {
 
     /// The connection is through with an exchange. If the host is too (or never had it): DONE, and its slot is free.
     pub(super) fn finish(&mut self, slot: u32, end: End) {
-        if self.exchanges.at(slot).is_some_and(|exchange| exchange.is(exchange::SUBSCRIBED)) {
+        if PUSH && self.exchanges.at(slot).is_some_and(|exchange| exchange.is(exchange::SUBSCRIBED)) {
             self.unseat(slot);
         }
         let Some(exchange) = self.exchanges.at_mut(slot) else { return };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::http1::chunked::Decoder;
 use crate::http1::request::{self, Framing, Limits, Parsed, Scan};
 use crate::http1::Fault;
+use crate::PUSH;
 
 use super::body::DROP_ALLOWANCE;
 use super::connection::*;
@@ -290,7 +291,9 @@ impl Engine {
             Ok(Parsed::Partial) => Step::More(0),
             Ok(Parsed::Complete) => {
                 self.patterns.renew(data, &self.parsed);
-                self.wishes = Wishes::of(self.patterns.newest()).map(Arc::new);
+                if PUSH {
+                    self.wishes = Wishes::of(self.patterns.newest()).map(Arc::new);
+                }
                 if self.parsed.len <= REMEMBERED {
                     self.parsed_from.extend_from_slice(&data[..self.parsed.len]);
                 }
@@ -445,7 +448,9 @@ impl Engine {
             return;
         }
         c.flags |= EOF_TOLD;
-        self.end_of_subscribers(connection);
+        if PUSH {
+            self.end_of_subscribers(connection);
+        }
         let Some(c) = self.connections.at_mut(connection) else { return };
         let body = c.input.as_mut().and_then(|input| input.body.take());
         if self.settings.wants(event::HALF_CLOSED) {
@@ -466,7 +471,7 @@ impl Engine {
                     self.push_body(body.exchange, b"", false);
                 }
                 (_, Mode::Drop { .. }) => {}
-                (_, Mode::Frames(_)) => self.lose_socket(body.exchange),
+                (_, Mode::Frames(_)) if PUSH => self.lose_socket(body.exchange),
                 _ => {
                     let fault = Fault { status: 400, text: "the body ended before its length" };
                     self.fail_body(connection, &mut body, fault, End::Peer);

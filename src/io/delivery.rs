@@ -9,6 +9,7 @@ use super::wake::Waker;
 use crate::engine::mailbox::{Mailbox, Submission};
 use crate::push::hub::{Hub, Outlet};
 use crate::push::message::Message;
+use crate::PUSH;
 
 /// Sends of one slice.
 pub(super) const SENDS: u32 = 256;
@@ -39,6 +40,9 @@ impl Outlet for Inbox {
 impl Driver {
     /// Takes part in a hub: from now on these are the channels.
     pub fn enter(&mut self, hub: Arc<Hub>) {
+        if !PUSH {
+            return;
+        }
         self.leave_hub();
         let inbox = Inbox { mailbox: self.mailbox().clone(), waker: self.waker().clone() };
         let member = hub.attach(Arc::new(inbox));
@@ -46,14 +50,14 @@ impl Driver {
     }
 
     pub(super) fn leave_hub(&mut self) {
-        if let Some((hub, member)) = self.engine.hub() {
+        if let (true, Some((hub, member))) = (PUSH, self.engine.hub()) {
             hub.detach(*member);
         }
     }
 
     /// Gives subscribers what is pending, so many at the most.
     pub(super) fn fan_out(&mut self, sends: u32) {
-        if !self.engine.has_turns() {
+        if !PUSH || !self.engine.has_turns() {
             return;
         }
         let mut looks = sends * LOOKS;
