@@ -15,6 +15,8 @@ add_test(NAME native_libs
 set(_limit 0)
 if(ENCKE_FEATURES STREQUAL "tls,ring,push")
   set(_limit 2000000)
+elseif(ENCKE_FEATURES STREQUAL "tls,ring,push,mounts,links")
+  set(_limit 2500000)
 elseif(ENCKE_FEATURES STREQUAL "")
   set(_limit 716800)
 endif()
