@@ -6,6 +6,7 @@
 //! * [`http1`]: the syntax of HTTP/1.x, bytes in, values out;
 //! * [`push`]: channels as plain values, without request, socket or clock;
 //! * [`engine`]: a server as a plain value, without socket or clock;
+//! * [`mounts`]: what requests mean to a bus, as values;
 //! * [`ws`]: WebSocket, bytes in, messages out;
 //! * `tls`: TLS sessions as bytes in, bytes out (with the feature of that name);
 //! * [`io`]: where bytes meet the operating system, the only room with system calls;
@@ -21,6 +22,8 @@ pub mod engine;
 #[deny(unsafe_code)]
 pub mod http1;
 pub mod io;
+#[deny(unsafe_code)]
+pub mod mounts;
 #[deny(unsafe_code)]
 pub mod push;
 #[cfg(feature = "tls")]

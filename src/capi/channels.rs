@@ -228,7 +228,7 @@ unsafe fn check(how: *const encke_subscription, size: usize) -> Result<Subscript
                 false => Ok(Box::<str>::from(list)),
             }
         };
-        let filter = Filter { types: list(&how.types, "types")?, from: list(&how.from, "from")? };
+        let filter = Filter { types: list(&how.types, "types")?, from: list(&how.from, "from")?, anonymous: false };
         let since = match input::text(&how.since, "since")? {
             b"" => None,
             // What is no position of this hub is answered as one that is too old.

@@ -197,6 +197,7 @@ pub unsafe extern "C" fn encke_next(e: *mut encke, out: *mut encke_event, sizeof
         on_loop(e, |inner| {
             input::takes(out, sizeof_event, LEAST_SIZE, "the event")?;
             inner.let_go();
+            inner.serve_passed();
             match inner.driver.next_event() {
                 Some(event) if sizeof_event == size_of::<encke_event>() && out.is_aligned() => {
                     inner.show(event, &mut *out);
@@ -227,6 +228,7 @@ pub unsafe extern "C" fn encke_next_request(e: *mut encke, id: *mut encke_id, he
     unsafe {
         on_loop(e, |inner| loop {
             inner.let_go();
+            inner.serve_passed();
             let Some(event) = inner.driver.next_event() else { return Ok(0) };
             let What::Request(request) = &event.what else { continue };
             let follows = request.flags & crate::engine::head::BODY_FOLLOWS != 0;

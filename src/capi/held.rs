@@ -73,6 +73,10 @@ impl Held {
         };
     }
 
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_deref()
+    }
+
     /// The view is over.
     pub fn take(&mut self) -> Option<Box<Head>> {
         self.head.take()

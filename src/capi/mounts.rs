@@ -3,9 +3,17 @@
 use std::ffi::{c_char, c_int};
 
 use super::guard::{any_thread, on_loop};
-use super::server::encke;
+use super::input;
+use super::server::{encke, Inner};
 use super::types::{encke_field, encke_id, encke_sender, encke_str};
+use crate::engine::id::Id;
+use crate::engine::lease::Settled;
+use crate::engine::mailbox::Submission;
 use crate::engine::Error;
+use crate::http1::response::{Place, Seen};
+use crate::mounts::authorization::Guard;
+use crate::mounts::{check_prefix, Options, Service};
+use crate::push::message::MAX_TEXT;
 
 /// A message bus that speaks the msgbus protocol: POST publishes in the channel that the path names behind the prefix, GET
 /// subscribes it ("": everything), with types and senders in the query (`type`, `sender`). Clients that ask for it get the
@@ -62,13 +70,103 @@ pub unsafe extern "C" fn encke_mount(
     sizeof_options: usize,
     out: *mut encke_id,
 ) -> c_int {
-    // SAFETY: the host gives NULL or a living encke.
+    // SAFETY: the host gives NULL or a living encke, NULL or NUL-terminated text, NULL or readable options, and NULL or a
+    // writable id.
     unsafe {
-        on_loop(e, |_| {
-            let _ = (kind, prefix, options, sizeof_options, out);
-            Err(Error::NotSupported("mounts are not in this build".into()))
+        let Some(sender) = e.as_ref().map(|encke| encke.sender().clone()) else {
+            return on_loop(e, |_| Ok(0));
+        };
+        on_loop(e, |inner| {
+            let options = check(kind, prefix, options, sizeof_options)?;
+            if out.is_null() && (options.pass_only || options.prefix.is_none()) {
+                return Err(Error::invalid("out is NULL: nobody could pass anything to this mount"));
+            }
+            let id = inner.driver.mount(options)?;
+            sender.mounts().push(id.0);
+            if !out.is_null() {
+                *out = id.0;
+            }
+            Ok(0)
         })
     }
+}
+
+const LEAST_OPTIONS: usize = size_of::<encke_str>();
+const FLAGS_OF_ALL: u32 = ENCKE_MOUNT_PASS;
+const FLAGS_OF_BUS: u32 = ENCKE_MOUNT_CORS;
+const FLAGS_OF_FILES: u32 = ENCKE_MOUNT_SYMLINKS | ENCKE_MOUNT_DOTFILES | ENCKE_MOUNT_PRECOMPRESSED;
+
+/// # Safety
+/// As [`encke_mount`].
+unsafe fn check(
+    kind: c_int,
+    prefix: *const c_char,
+    options: *const encke_mount_options,
+    size: usize,
+) -> Result<Options, Error> {
+    // SAFETY: the caller's promise; every bit pattern is an encke_mount_options.
+    unsafe {
+        let service = match kind {
+            ENCKE_MOUNT_BUS => Service::Bus,
+            ENCKE_MOUNT_FILES => return Err(Error::NotSupported("files are not served yet".into())),
+            other => return Err(Error::invalid(format!("kind {other}: there is no such mount"))),
+        };
+        let prefix = match prefix.is_null() {
+            true => None,
+            false => Some(check_prefix(input::c_text(prefix, "the prefix")?).map_err(Error::invalid)?.into()),
+        };
+        let o = match options.is_null() && size == 0 {
+            true => encke_mount_options::NOTHING,
+            false => input::grown(options, size, LEAST_OPTIONS, "the options")?,
+        };
+        let (fitting, others) = match service {
+            Service::Bus => (FLAGS_OF_BUS, FLAGS_OF_FILES),
+            Service::Files => (FLAGS_OF_FILES, FLAGS_OF_BUS),
+        };
+        if o.flags & !(FLAGS_OF_ALL | fitting | others) != 0 {
+            return Err(Error::NotSupported(format!("flags {:#x}: unknown bits", o.flags).into()));
+        }
+        if o.flags & others != 0 {
+            return Err(Error::invalid(format!("flags {:#x}: not of this kind of mount", o.flags & others)));
+        }
+        let realm =
+            std::str::from_utf8(input::text(&o.realm, "realm")?).map_err(|_| Error::invalid("realm is not UTF-8"))?;
+        if realm.bytes().any(|byte| byte < b' ' || byte == 0x7f) || realm.len() > MAX_TEXT {
+            return Err(Error::invalid("realm contains a control character, or is longer than 1024 bytes"));
+        }
+        let realm = match service {
+            _ if !realm.is_empty() => realm,
+            Service::Bus => "msgbus",
+            Service::Files => "files",
+        };
+        let secret = input::text(&o.secret, "secret")?;
+        let (mut lines, mut seen) = (Vec::new(), Seen::default());
+        input::field_lines(o.fields, o.nfields, Place::Answer, &mut lines, &mut seen)?;
+        let directory = input::text(&o.directory, "directory")?;
+        if service == Service::Bus && !directory.is_empty() {
+            return Err(Error::invalid("directory: a bus has none"));
+        }
+        Ok(Options {
+            service,
+            prefix,
+            pass_only: o.flags & ENCKE_MOUNT_PASS != 0,
+            guard: (!secret.is_empty()).then(|| Guard::new(secret, realm)),
+            lines,
+            seen,
+            cors: o.flags & ENCKE_MOUNT_CORS != 0,
+        })
+    }
+}
+
+impl encke_mount_options {
+    const NOTHING: encke_mount_options = encke_mount_options {
+        directory: encke_str::EMPTY,
+        secret: encke_str::EMPTY,
+        flags: 0,
+        realm: encke_str::EMPTY,
+        fields: std::ptr::null(),
+        nfields: 0,
+    };
 }
 
 /// Lets a mount answer a request of the host, so that the host's own authorisation comes first. Settles; a path that does
@@ -80,10 +178,47 @@ pub unsafe extern "C" fn encke_mount(
 #[no_mangle]
 pub unsafe extern "C" fn encke_pass(sender: *mut encke_sender, request: encke_id, mount: encke_id) -> c_int {
     // SAFETY: the host gives NULL or a sender with a reference.
-    unsafe {
-        any_thread(sender, |_| {
-            let _ = (request, mount);
-            Err(Error::NotSupported("mounts are not in this build".into()))
-        })
+    unsafe { any_thread(sender, |sender| sender.pass_on(Id(request), Id(mount)).map(|()| 0)) }
+}
+
+impl Inner {
+    /// What other threads have passed on.
+    pub(super) fn serve_passed(&mut self) {
+        while let Some((id, mount)) = self.driver.engine.next_passed() {
+            self.serve_one(id, mount);
+        }
+    }
+
+    fn serve_one(&mut self, id: Id, mount: Id) {
+        let held = self.heads.get(id.slot() as usize).and_then(Option::as_ref);
+        let head = held.filter(|held| held.view.id == id.0).and_then(|held| held.head());
+        self.driver.serve_passed(id, mount, head);
+    }
+}
+
+impl encke_sender {
+    pub(super) fn mounts(&self) -> std::sync::MutexGuard<'_, Vec<encke_id>> {
+        self.mounts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn pass_on(&self, id: Id, mount: Id) -> Result<(), Error> {
+        if self.open().is_err() {
+            return Err(self.settle_closed(id));
+        }
+        if !self.mounts().contains(&mount.0) {
+            return Err(Error::invalid("no mount of this encke has this id"));
+        }
+        if self.leases.settle_by_passing(id)? == Settled::Gone {
+            return Err(self.settled_gone(id));
+        }
+        match self.on_loop() {
+            Some(mut inner) => {
+                inner.driver.before_answer();
+                inner.serve_one(id, mount);
+                inner.driver.after_answer();
+                Ok(())
+            }
+            None => self.hand_over(Submission::Pass { id, mount }).inspect_err(|_| self.drop_head(id)),
+        }
     }
 }

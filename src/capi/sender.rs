@@ -191,6 +191,11 @@ impl encke_sender {
         Ok(())
     }
 
+    /// Tells the loop from another thread.
+    pub(super) fn hand_over(&self, submission: Submission) -> Result<(), Error> {
+        self.pass(submission).map_err(take_back)
+    }
+
     /// Says something of a request whose lease was asked.
     pub(super) fn say(&self, submission: Submission) -> Result<(), Error> {
         match self.on_loop() {

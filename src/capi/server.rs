@@ -134,6 +134,7 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             left: Default::default(),
             secret,
             hub: Mutex::new(hub),
+            mounts: Mutex::default(),
         });
         let inner = Inner {
             driver,
@@ -300,7 +301,14 @@ pub unsafe extern "C" fn encke_adopt(e: *mut encke, fd: encke_fd_t, tls: *mut en
 pub unsafe extern "C" fn encke_close(e: *mut encke, id: encke_id) -> c_int {
     // SAFETY: the host gives NULL or a living encke.
     unsafe {
+        let sender = e.as_ref().map(|encke| encke.sender().clone());
         on_loop(e, |inner| match Id(id).kind() {
+            Kind::Other if inner.driver.unmount(Id(id)) => {
+                if let Some(sender) = sender {
+                    sender.mounts().retain(|mount| *mount != id);
+                }
+                Ok(0)
+            }
             Kind::Listener => inner.driver.close_listener(Id(id)).map(|()| 0),
             Kind::Connection => inner.driver.close_connection(Id(id)).map(|()| 0),
             Kind::Request if id != 0 && inner.driver.engine.connection_of(Id(id)).is_some() => {

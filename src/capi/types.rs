@@ -149,6 +149,8 @@ pub struct encke_sender {
     pub(super) secret: [u8; 16],
     /// The channels; exchanged by encke_share only.
     pub(super) hub: Mutex<Arc<Hub>>,
+    /// The mounts that requests may be passed to.
+    pub(super) mounts: Mutex<Vec<encke_id>>,
 }
 
 // SAFETY: what is not atomic or locked is constant, and `inner` is dereferenced on the loop thread only.

@@ -27,6 +27,7 @@ pub struct Answer<'a> {
     /// The length that the host promises, for begin and for the answer to HEAD.
     pub length: Option<u64>,
     /// Field lines, each with its CRLF.
+    /// Or a whole head but for Connection and the empty line, if they begin with a status line.
     pub lines: std::borrow::Cow<'a, [u8]>,
     pub seen: Seen,
     pub content_type: Option<&'a [u8]>,
@@ -89,6 +90,7 @@ impl Engine {
             Submission::Accept { id, lines } => self.accept_socket(id, &lines),
             Submission::Frames { id, frames } => self.send_frames(id, frames),
             Submission::Close { id, code, reason } => self.close_socket(id, code, &reason),
+            Submission::Pass { id, mount } => self.passed.push_back((id, mount)),
             Submission::Deliver(message) => self.hear(&message),
             _ => {}
         }
@@ -105,7 +107,9 @@ impl Engine {
         exchange.flags |= exchange::SETTLED;
         self.counters.held -= 1;
         self.counters.memory -= exchange.head_size as u64;
-        self.retired.push(slot);
+        if !exchange.is(exchange::UNSHOWN) {
+            self.retired.push(slot);
+        }
         let connection = exchange.connection;
         if exchange.is(exchange::ABORTED) {
             if connection == NONE {
@@ -197,7 +201,11 @@ impl Engine {
             exchange.flags |= exchange::ENDED;
             let tail = output.tail(spare);
             let before = tail.len();
-            frame.append_head(tail, &head);
+            if is_whole(head.lines) {
+                append_whole(tail, head.lines, persistence);
+            } else {
+                frame.append_head(tail, &head);
+            }
             tail.extend_from_slice(small);
             let n = tail.len() - before;
             output.appended(n);
@@ -320,18 +328,20 @@ impl Engine {
             }
             let tail = output.tail(spare);
             let before = tail.len();
-            frame.append_head(
-                tail,
-                &ResponseHead {
-                    status: answer.status,
-                    lines: &answer.lines,
-                    date: (!answer.seen.date).then_some(&date),
-                    server: (!answer.seen.server && !server.is_empty()).then_some(&server),
-                    content_type: answer.content_type,
-                    length,
-                    persistence,
-                },
-            );
+            let head = ResponseHead {
+                status: answer.status,
+                lines: &answer.lines,
+                date: (!answer.seen.date).then_some(&date),
+                server: (!answer.seen.server && !server.is_empty()).then_some(&server),
+                content_type: answer.content_type,
+                length,
+                persistence,
+            };
+            if is_whole(head.lines) {
+                append_whole(tail, head.lines, persistence);
+            } else {
+                frame.append_head(tail, &head);
+            }
             let n = tail.len() - before;
             output.appended(n);
         });
@@ -477,6 +487,24 @@ impl Engine {
         self.make_dirty(connection);
         self.schedule(connection);
     }
+}
+
+/// Whether lines are a whole head: the name of a field has no '/'.
+fn is_whole(lines: &[u8]) -> bool {
+    lines.starts_with(b"HTTP/")
+}
+
+/// A head that somebody else has made, as far as it goes. That HTTP/1.0 closes need not be said, nor what was said.
+fn append_whole(out: &mut Vec<u8>, lines: &[u8], persistence: Persistence) {
+    out.extend_from_slice(lines);
+    let said = |line: &[u8]| lines.windows(line.len()).any(|part| part == line);
+    out.extend_from_slice(match persistence {
+        Persistence::Close if !lines.starts_with(b"HTTP/1.0") && !said(b"\r\nConnection: close\r\n") => {
+            b"Connection: close\r\n\r\n"
+        }
+        Persistence::KeepAlive => b"Connection: keep-alive\r\n\r\n",
+        _ => b"\r\n",
+    });
 }
 
 fn with_tail(output: &mut Output, spare: &mut Vec<Vec<u8>>, append: impl FnOnce(&mut Vec<u8>)) {

@@ -142,10 +142,10 @@ impl Engine {
     fn wants_body(&mut self, id: Id) -> bool {
         let delivered = match self.exchanges.get_mut(id.slot(), id.generation()) {
             None => return false,
-            Some(exchange) if exchange.is(exchange::ABORTED) => return false,
+            Some(exchange) if exchange.is(exchange::ABORTED | exchange::SETTLED) => return false,
             Some(exchange) => exchange.is(exchange::DELIVERED),
         };
-        !delivered || !self.leases.is_settled(id.slot())
+        !delivered || !self.leases.is_over(id.slot())
     }
 
     /// False: there is no memory for it. It needs none for an empty piece.

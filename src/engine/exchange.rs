@@ -48,6 +48,10 @@ pub const AWAITS_PONG: u32 = 1 << 21;
 pub const DEFLATES: u32 = 1 << 22;
 /// Cut by the host before it became a subscriber or a WebSocket.
 pub const KICKED: u32 = 1 << 23;
+/// A mount answers it.
+pub const SERVED: u32 = 1 << 24;
+/// Served, and the host has not seen it and never hears of it.
+pub const UNSHOWN: u32 = 1 << 25;
 
 #[derive(Debug)]
 pub struct Exchange {

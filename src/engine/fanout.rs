@@ -194,7 +194,7 @@ impl Engine {
     }
 
     fn slow_of(&self, slot: u32) -> Slow {
-        self.push.feeds.policy(slot).map_or(Slow::Close, |policy| policy.slow())
+        self.push.feeds.limits(slot).map_or(Slow::Close, |(slow, _)| slow)
     }
 
     /// Queues a message for a subscriber that keeps up, or what its channel's policy says for one that does not. False: it
@@ -243,8 +243,7 @@ impl Engine {
 
     /// Sees to it that a message has room among what a subscriber has unsent. False: it does not get it.
     fn make_room(&mut self, slot: u32, message: &Message, mut needed: u64) -> bool {
-        let Some(policy) = self.push.feeds.policy(slot) else { return true };
-        let (slow, most) = (policy.slow(), policy.get(Choice::Backlog));
+        let Some((slow, most)) = self.push.feeds.limits(slot) else { return true };
         if slow == Slow::Latest && !message.parts.key.is_empty() {
             let key = &message.parts.key;
             needed -= self.drop_unsent(slot, u64::MAX, |old| old.channel == message.channel && old.parts.key == *key);

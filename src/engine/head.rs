@@ -122,6 +122,12 @@ impl Head {
         &self.bytes[span.start as usize..span.end()]
     }
 
+    /// The value of the first field of that name, which is in lower case.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        let field = self.fields.iter().find(|field| self.text(field.name) == name.as_bytes())?;
+        Some(self.text(field.value))
+    }
+
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.body as usize..]
     }

@@ -23,6 +23,10 @@ const UPGRADE: u64 = 1 << 47;
 /// Settled, and the id lives on as a subscriber's.
 const SECOND: u64 = 1 << 48;
 const WEBSOCKET: u64 = 1 << 49;
+/// Settled by giving it to a mount: what comes of the request is the mount's.
+const PASSED: u64 = 1 << 50;
+/// A piece of its body was shown to the host.
+const PIECE: u64 = 1 << 51;
 
 /// In [`Lease::queued`]: somebody was told to come again, and is promised to hear of room. It lies in one word with the
 /// number it depends on, so no promise is lost, and none is kept that was not made.
@@ -169,6 +173,21 @@ impl Leases {
         self.at(slot).is_some_and(|lease| lease.state.load(Acquire) & SETTLED != 0)
     }
 
+    /// Settled, and not by giving it to a mount: nobody wants to hear of the request any more.
+    pub(super) fn is_over(&self, slot: u32) -> bool {
+        self.at(slot).is_some_and(|lease| lease.state.load(Acquire) & (SETTLED | PASSED) == SETTLED)
+    }
+
+    /// Whether the request was given to a mount.
+    pub fn is_passed(&self, slot: u32) -> bool {
+        self.at(slot).is_some_and(|lease| lease.state.load(Acquire) & PASSED != 0)
+    }
+
+    /// A piece of the body is about to be shown. False: it is a mount's.
+    pub fn show_piece(&self, slot: u32) -> bool {
+        self.at(slot).is_none_or(|lease| lease.state.fetch_or(PIECE, AcqRel) & PASSED == 0)
+    }
+
     pub(super) fn user(&self, slot: u32) -> u64 {
         self.at(slot).map_or(0, |lease| lease.user.load(Acquire))
     }
@@ -263,6 +282,20 @@ impl Leases {
                 0 if socket == Socket::Never => Ok((state | SETTLED | SECOND) & !WEBSOCKET),
                 0 => Ok(state | SETTLED | SECOND),
                 _ if gone.get() => Ok(state | SETTLED),
+                _ => Err(Error::State),
+            }
+        })?;
+        Ok(if gone.get() { Settled::Gone } else { Settled::Answer })
+    }
+
+    /// Settles by giving the request to a mount; the id lives on for what may come of it.
+    pub fn settle_by_passing(&self, id: Id) -> Result<Settled, Error> {
+        let gone = std::cell::Cell::new(false);
+        self.change(id, |state| {
+            gone.set(state & GONE != 0);
+            match state & (BEGINNING | BEGUN | PIECE) {
+                _ if gone.get() => Ok(state | SETTLED),
+                0 => Ok(state | SETTLED | SECOND | PASSED),
                 _ => Err(Error::State),
             }
         })?;

@@ -122,7 +122,7 @@ impl Engine {
             let mut at = c.first;
             while let Some(exchange) = self.exchanges.at(at) {
                 let held = exchange.is(exchange::DELIVERED)
-                    && !exchange.is(exchange::SETTLED | exchange::ABORTED | exchange::BEGUN);
+                    && !exchange.is(exchange::SETTLED | exchange::ABORTED | exchange::BEGUN | exchange::SERVED);
                 if held {
                     consider(exchange.received + self.settings.answer_timeout, Wait::Answer(at));
                     break;

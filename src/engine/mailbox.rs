@@ -73,6 +73,11 @@ pub enum Submission {
     Kick {
         id: Id,
     },
+    /// A mount is to answer.
+    Pass {
+        id: Id,
+        mount: Id,
+    },
     /// A message of a hub.
     Deliver(Arc<Message>),
     /// A settle that found the peer gone.

@@ -25,10 +25,11 @@ mod pipeline;
 mod pressure;
 pub mod progress;
 mod receive;
+pub mod served;
 pub mod settings;
 pub mod short;
 pub mod slab;
-mod socket;
+pub mod socket;
 pub mod stats;
 pub mod subscription;
 pub mod wheel;
@@ -135,6 +136,8 @@ pub struct Engine {
     draining: Option<u64>,
     told_drained: bool,
     push: Push,
+    /// Requests that other threads gave to mounts, and to which.
+    passed: VecDeque<(Id, Id)>,
 }
 
 impl Engine {
@@ -171,6 +174,7 @@ impl Engine {
             draining: None,
             told_drained: false,
             push: Push::new(),
+            passed: VecDeque::new(),
         }
     }
 
@@ -436,8 +440,10 @@ impl Engine {
 
     /// Whether events of this request are shown: not where its REQUEST was not, and not after its settle.
     fn shows(&mut self, id: Id) -> bool {
-        let delivered = self.exchanges.get_mut(id.slot(), id.generation()).is_some_and(|e| e.is(exchange::DELIVERED));
-        delivered && !self.leases.is_settled(id.slot())
+        let open = exchange::DELIVERED;
+        let closed = exchange::SETTLED;
+        let exchange = self.exchanges.get_mut(id.slot(), id.generation());
+        exchange.is_some_and(|e| e.flags & (open | closed) == open) && !self.leases.is_over(id.slot())
     }
 
     /// A head that was handed over and is done with comes back for reuse.

@@ -126,7 +126,7 @@ impl Engine {
             }
             let close = exchange.is(exchange::CLOSE);
             let cause = if exchange.is(exchange::ABORTED) { exchange.end } else { End::Host };
-            let told = !exchange.is(exchange::HIDDEN) && self.settings.wants(event::DONE);
+            let told = !exchange.is(exchange::HIDDEN | exchange::UNSHOWN) && self.settings.wants(event::DONE);
             if told || exchange.is(exchange::LENT) {
                 match c.output.as_mut() {
                     Some(output) if !output.is_empty() => output.mark(slot),
@@ -324,7 +324,8 @@ impl Engine {
         exchange.flags |= exchange::ABORTED;
         self.counters.aborted += 1;
         let id = exchange.id;
-        if self.leases.mark_gone(slot) {
+        let served = exchange.is(exchange::SERVED);
+        if self.leases.mark_gone(slot) || served {
             self.events.push(id, What::Aborted(end));
         }
     }
@@ -357,7 +358,7 @@ impl Engine {
             let user = self.leases.user(slot);
             self.leases.end_second(slot);
             self.events.push_for(id, user, What::Closed(code));
-        } else if delivered && self.settings.wants(event::DONE) {
+        } else if delivered && self.settings.wants(event::DONE) && !exchange.is(exchange::UNSHOWN) {
             let len = exchange.given - exchange.unsent;
             let user = self.leases.user(slot);
             self.events.push_for(exchange.id, user, What::Done { code: end, len });

@@ -62,5 +62,6 @@ impl Progress {
             || engine.ready_len() > 0
             || engine.is_dirty()
             || engine.has_turns()
+            || engine.has_passed()
     }
 }

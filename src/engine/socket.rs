@@ -26,7 +26,7 @@ pub const JSON_PROTOCOL: &str = "encke.json";
 const LATE: u64 = 1_000;
 
 impl Engine {
-    pub(super) fn is_socket(&mut self, id: Id) -> bool {
+    pub fn is_socket(&mut self, id: Id) -> bool {
         let exchange = self.exchanges.get_mut(id.slot(), id.generation());
         exchange.is_some_and(|exchange| exchange.is(exchange::SOCKET) && exchange.closed == 0)
     }

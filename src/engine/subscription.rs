@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::http1::response::Seen;
 use crate::push::feed::{Filter, Subscriber, Transport};
-use crate::push::form::{chunk, multipart_start, Form, BOUNDARY};
+use crate::push::form::{chunk, multipart_start, Form, BOUNDARY, BUS_DELIMITER};
 use crate::push::hub::Start;
 use crate::push::message::Message;
 use crate::push::policy::Choice;
@@ -34,7 +34,7 @@ pub struct Subscription {
     pub timeout: u64,
     /// Any page may read the answer.
     pub cors: bool,
-    /// Fields of the answer, each with its CRLF.
+    /// Fields of the answer, each with its CRLF; for the msgbus protocol its whole head, as [`Answer`] takes it.
     pub lines: Vec<u8>,
     pub seen: Seen,
 }
@@ -123,11 +123,16 @@ impl Engine {
         let content_type = match transport {
             Transport::Sse => "text/event-stream".to_owned(),
             Transport::Plain => "application/octet-stream".to_owned(),
+            Transport::Bus => String::new(),
             _ => format!("multipart/x-mixed-replace;boundary={BOUNDARY}"),
         };
         let form = match transport {
             Transport::Sse => pick(Form::Sse, Form::SseChunked),
             Transport::Plain => pick(Form::Plain, Form::PlainChunked),
+            Transport::Bus if subscription.patterns.iter().any(|pattern| **pattern == *"*") => {
+                pick(Form::BusRoot, Form::BusRootChunked)
+            }
+            Transport::Bus => pick(Form::Bus, Form::BusChunked),
             _ => pick(Form::Multipart, Form::MultipartChunked),
         };
         let mut subscriber = Subscriber::new(transport, form, subscription.filter.take());
@@ -137,11 +142,14 @@ impl Engine {
         let first = match transport {
             Transport::Sse => sse_start(&start),
             Transport::Plain => Vec::new(),
+            Transport::Bus => BUS_DELIMITER.to_vec(),
             _ => multipart_start(),
         };
         let first = if chunked { chunk(&first) } else { first };
         let host_type = subscription.seen.content_type;
-        push_lines(&mut subscription, &start);
+        if transport != Transport::Bus {
+            push_lines(&mut subscription, &start);
+        }
         let answer = Answer {
             status: 200,
             close: false,
@@ -199,7 +207,7 @@ impl Engine {
 
     fn tell_subscriber(&mut self, slot: u32, pattern: &str, joined: bool) {
         if self.settings.wants(event::SUBSCRIBER) {
-            if let Some(exchange) = self.exchanges.at(slot) {
+            if let Some(exchange) = self.exchanges.at(slot).filter(|exchange| !exchange.is(exchange::UNSHOWN)) {
                 let user = self.leases.user(slot);
                 self.events.push_for(exchange.id, user, What::Subscriber { channel: pattern.into(), joined });
             }
@@ -308,6 +316,9 @@ impl Engine {
             if let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) {
                 if !exchange.is(exchange::SETTLED) {
                     exchange.flags |= exchange::KICKED;
+                    if exchange.is(exchange::SERVED) {
+                        self.events.push(id, What::Aborted(End::Host)); // the mount gives it up
+                    }
                 }
             }
             return;
@@ -462,7 +473,10 @@ fn has_field(lines: &[u8], name: &str) -> bool {
 /// What was missed has to fit into the backlog, or who comes back would be slow before it began: the newest of it does,
 /// and it is told.
 pub(super) fn fit(start: &mut Start, subscriber: &Subscriber) {
-    let most = start.policies.first().map_or(u64::MAX, |policy| policy.get(Choice::Backlog));
+    let most = start.policies.first().map_or(u64::MAX, |policy| match subscriber.transport {
+        Transport::Bus => policy.limits_of_the_bus().1,
+        _ => policy.get(Choice::Backlog),
+    });
     let mut bytes = 0;
     let mut fits = |message: &Arc<Message>| {
         if subscriber.wants(message) {

@@ -69,6 +69,11 @@ impl Wishes {
         (wishes != Wishes::default()).then_some(wishes)
     }
 
+    /// Whether it says nothing of how it wants to be pushed to.
+    pub fn is_plain(wishes: Option<&Wishes>) -> bool {
+        wishes.is_none_or(|wishes| !wishes.websocket && !wishes.event_stream && !wishes.multipart && !wishes.json)
+    }
+
     fn handshake(&mut self) -> &mut Handshake {
         self.handshake.get_or_insert_default()
     }

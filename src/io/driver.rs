@@ -14,6 +14,7 @@ use super::delivery::{SENDS, SENDS_AT_ONCE};
 use super::listener::{system, Listener};
 use super::poller::{Poller, Readiness, Token};
 use super::secure::{Handshakes, Secure, Tickets};
+use super::serving::Serving;
 use super::wake::Waker;
 use super::watch::Watches;
 use crate::engine::event::{End, Event};
@@ -87,6 +88,7 @@ pub struct Driver {
     wall_until: u64,
     /// When deadlines were last looked at.
     expired: u64,
+    pub(super) serving: Serving,
 }
 
 impl Driver {
@@ -126,6 +128,7 @@ impl Driver {
             wall: 0,
             wall_until: 0,
             expired: 0,
+            serving: Serving::new(tag),
         })
     }
 
@@ -269,8 +272,11 @@ impl Driver {
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.engine.next_event() {
-                self.progress.took();
-                return Some(event);
+                if let Some(event) = self.sort_out(event) {
+                    self.progress.took();
+                    return Some(event);
+                }
+                continue;
             }
             self.engine.end_of_drain();
             self.flush();
@@ -509,6 +515,7 @@ impl Driver {
 
     /// The last generation that an id of this driver carries.
     pub fn last_generation(&self) -> u32 {
-        self.engine.last_generation().max(self.listeners.last_generation())
+        let mounts = self.serving.mounts.last_generation();
+        self.engine.last_generation().max(self.listeners.last_generation()).max(mounts)
     }
 }

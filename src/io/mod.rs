@@ -16,6 +16,7 @@ pub mod listener;
 mod no_tls;
 pub mod poller;
 pub mod secure;
+pub mod serving;
 pub mod socket;
 mod traffic;
 pub mod wake;

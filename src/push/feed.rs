@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::form::Form;
 use super::globs;
 use super::message::Message;
-use super::policy::{prefix_of, Choice, Policy};
+use super::policy::{prefix_of, Choice, Policy, Slow};
 
 /// No subscriber, no seat.
 pub const NONE: u32 = u32::MAX;
@@ -22,6 +22,8 @@ const QUANTUM: u32 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Multipart,
+    /// The msgbus protocol.
+    Bus,
     Sse,
     LongPoll,
     WebSocket,
@@ -33,11 +35,15 @@ pub enum Transport {
 pub struct Filter {
     pub types: Box<str>,
     pub from: Box<str>,
+    /// Messages of nobody are wanted whatever `from` says.
+    pub anonymous: bool,
 }
 
 impl Filter {
     fn wants(&self, message: &Message) -> bool {
-        globs::wanted(&self.types, &message.parts.kind) && globs::wanted(&self.from, &message.parts.from)
+        let from = &message.parts.from;
+        globs::wanted(&self.types, &message.parts.kind)
+            && (self.anonymous && from.is_empty() || globs::wanted(&self.from, from))
     }
 }
 
@@ -452,6 +458,15 @@ impl Feeds {
         }
         subscriber.position = subscriber.position.max(self.heard);
         lost
+    }
+
+    /// What becomes of a subscriber that does not keep up, and from how many unsent bytes on it does not.
+    pub fn limits(&self, slot: u32) -> Option<(Slow, u64)> {
+        let policy = self.policy(slot)?;
+        Some(match self.at(slot)?.transport {
+            Transport::Bus => policy.limits_of_the_bus(),
+            _ => (policy.slow(), policy.get(Choice::Backlog)),
+        })
     }
 
     /// The policy of a subscriber: its first channel's.

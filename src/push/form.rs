@@ -2,6 +2,7 @@
 //! number of them behind one another is right on the wire; the chunked ones bring their chunk with them.
 
 use super::json;
+use super::location;
 use super::message::Message;
 use crate::ws::deflate::deflate;
 use crate::ws::frame::{frame, COMPRESSED};
@@ -9,6 +10,10 @@ use crate::ws::{BINARY, TEXT};
 
 /// The multipart boundary: constant, as clients of message buses expect.
 pub const BOUNDARY: &str = "encke-part";
+/// The line before and behind every part of the msgbus protocol.
+pub const BUS_DELIMITER: &[u8] = b"--00MsgBus00\n";
+/// The type of what was published without one, in a part that must have one.
+const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -22,6 +27,11 @@ pub enum Form {
     /// The data alone, until the connection closes.
     Plain,
     PlainChunked,
+    /// The parts of the msgbus protocol, for subscribers of a channel and for those of everything.
+    Bus,
+    BusChunked,
+    BusRoot,
+    BusRootChunked,
     /// An object of JSON, for the batch of a long poll.
     Json,
     /// A WebSocket message that is the data: text if it is UTF-8, binary otherwise.
@@ -32,7 +42,7 @@ pub enum Form {
     WebSocketJsonDeflated,
 }
 
-pub const FORMS: usize = 11;
+pub const FORMS: usize = 15;
 
 pub fn encode(message: &Message, form: Form) -> Vec<u8> {
     match form {
@@ -42,6 +52,10 @@ pub fn encode(message: &Message, form: Form) -> Vec<u8> {
         Form::SseChunked => chunk(&sse(message)),
         Form::Plain => message.parts.data.clone(),
         Form::PlainChunked => chunk(&message.parts.data),
+        Form::Bus => bus(message, false, true),
+        Form::BusChunked => chunk(&bus(message, false, false)),
+        Form::BusRoot => bus(message, true, true),
+        Form::BusRootChunked => chunk(&bus(message, true, false)),
         Form::Json => json::object(message),
         Form::WebSocket => frame(opcode(message), &message.parts.data),
         Form::WebSocketDeflated => deflated(opcode(message), &message.parts.data),
@@ -102,6 +116,32 @@ fn multipart(message: &Message) -> Vec<u8> {
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(&parts.data);
     out.extend_from_slice(format!("\r\n--{BOUNDARY}\r\n").as_bytes());
+    out
+}
+
+/// A part of the msgbus protocol, and the delimiter behind it. Its lines end in LF, nothing stands between the data and the
+/// delimiter, and where there are no chunks to tell the length a field does.
+fn bus(message: &Message, root: bool, length: bool) -> Vec<u8> {
+    let parts = &message.parts;
+    let mut out = Vec::with_capacity(parts.data.len() + 160);
+    let mut field = |name: &str, value: &str| {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'\n');
+    };
+    if !parts.from.is_empty() {
+        field("From: ", &parts.from);
+    }
+    if root {
+        field("Content-Location: ", &location::of(message.bus(), &message.channel));
+    }
+    field("Content-Type: ", if parts.kind.is_empty() { UNKNOWN_TYPE } else { &parts.kind });
+    if length {
+        field("Content-Length: ", &parts.data.len().to_string());
+    }
+    out.push(b'\n');
+    out.extend_from_slice(&parts.data);
+    out.extend_from_slice(BUS_DELIMITER);
     out
 }
 
@@ -181,6 +221,23 @@ mod tests {
         assert_eq!(text(Form::Multipart, parts.clone()), expected);
         let chunked = text(Form::MultipartChunked, parts);
         assert_eq!(chunked, format!("{:x}\r\n{expected}\r\n", expected.len()));
+    }
+
+    /// What the original daemon was seen to send.
+    #[test]
+    fn parts_of_the_bus() {
+        let parts = Parts { kind: "text/html".into(), from: "alice".into(), ..data(b"<b>hi</b>") };
+        let (with, without) =
+            ("From: alice\n", "Content-Type: text/html\nContent-Length: 9\n\n<b>hi</b>--00MsgBus00\n");
+        assert_eq!(text(Form::Bus, parts.clone()), format!("{with}{without}"));
+        let location = "Content-Location: /msgbus/news\n";
+        assert_eq!(text(Form::BusRoot, parts.clone()), format!("{with}{location}{without}"));
+        let chunk = "3b\r\nFrom: alice\nContent-Type: text/html\n\n<b>hi</b>--00MsgBus00\n\r\n";
+        assert_eq!(text(Form::BusChunked, parts), chunk);
+        assert_eq!(
+            text(Form::BusRootChunked, data(b"")),
+            "54\r\nContent-Location: /msgbus/news\nContent-Type: application/octet-stream\n\n--00MsgBus00\n\r\n"
+        );
     }
 
     #[test]

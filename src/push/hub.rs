@@ -268,7 +268,12 @@ impl Hub {
 
     /// Bytes of all messages that are alive.
     pub fn memory(&self) -> u64 {
-        self.account.load(Relaxed)
+        self.account.bytes.load(Relaxed)
+    }
+
+    /// A bus shows the channels under this path. Several may; the first is what messages carry.
+    pub fn show_under(&self, path: &str) {
+        let _ = self.account.bus.set(path.into());
     }
 
     pub fn published(&self) -> u64 {

@@ -54,8 +54,16 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Bytes of all messages of a hub, with all their forms.
-pub type Account = Arc<AtomicU64>;
+/// What all messages of a hub have in common.
+#[derive(Debug, Default)]
+pub struct Common {
+    /// Their bytes, with all their forms.
+    pub bytes: AtomicU64,
+    /// The path under which a bus shows their channels; the first that asked for it.
+    pub bus: OnceLock<Box<str>>,
+}
+
+pub type Account = Arc<Common>;
 
 #[derive(Debug)]
 pub struct Message {
@@ -74,8 +82,13 @@ const OVERHEAD: u64 = size_of::<Message>() as u64 + 16;
 impl Message {
     pub fn new(channel: Arc<str>, position: Position, at: u64, parts: Parts, account: Account) -> Message {
         let message = Message { channel, position, at, parts, forms: Default::default(), account };
-        message.account.fetch_add(message.size() + OVERHEAD, Relaxed);
+        message.account.bytes.fetch_add(message.size() + OVERHEAD, Relaxed);
         message
+    }
+
+    /// The path of a bus, before the channel's name.
+    pub fn bus(&self) -> &str {
+        self.account.bus.get().map_or("/msgbus/", |path| path)
     }
 
     /// Bytes of what was published.
@@ -89,7 +102,7 @@ impl Message {
     pub fn form(&self, form: Form) -> &[u8] {
         self.forms[form as usize].get_or_init(|| {
             let bytes = encode(self, form).into_boxed_slice();
-            self.account.fetch_add(bytes.len() as u64, Relaxed);
+            self.account.bytes.fetch_add(bytes.len() as u64, Relaxed);
             bytes
         })
     }
@@ -98,7 +111,7 @@ impl Message {
 impl Drop for Message {
     fn drop(&mut self) {
         let forms: usize = self.forms.iter().filter_map(|form| form.get()).map(|bytes| bytes.len()).sum();
-        self.account.fetch_sub(self.size() + OVERHEAD + forms as u64, Relaxed);
+        self.account.bytes.fetch_sub(self.size() + OVERHEAD + forms as u64, Relaxed);
     }
 }
 
@@ -119,7 +132,7 @@ impl Bundle {
         for message in messages {
             bytes.extend_from_slice(message.form(form));
         }
-        account.fetch_add(bytes.len() as u64, Relaxed);
+        account.bytes.fetch_add(bytes.len() as u64, Relaxed);
         Some(Bundle { messages: messages.to_vec(), form, bytes: bytes.into() })
     }
 
@@ -137,7 +150,7 @@ impl Bundle {
 impl Drop for Bundle {
     fn drop(&mut self) {
         if let Some(first) = self.messages.first() {
-            first.account.fetch_sub(self.bytes.len() as u64, Relaxed);
+            first.account.bytes.fetch_sub(self.bytes.len() as u64, Relaxed);
         }
     }
 }
@@ -155,12 +168,12 @@ pub mod tests {
         let account = Account::default();
         let parts = Parts { kind: "text/plain".into(), data: b"hello".to_vec(), ..Parts::default() };
         let message = Message::new("news".into(), Position::default(), 0, parts, account.clone());
-        assert_eq!(account.load(Relaxed), 15 + OVERHEAD);
+        assert_eq!(account.bytes.load(Relaxed), 15 + OVERHEAD);
         let n = message.form(Form::Sse).len() as u64;
         message.form(Form::Sse);
-        assert_eq!(account.load(Relaxed), 15 + OVERHEAD + n);
+        assert_eq!(account.bytes.load(Relaxed), 15 + OVERHEAD + n);
         drop(message);
-        assert_eq!(account.load(Relaxed), 0);
+        assert_eq!(account.bytes.load(Relaxed), 0);
     }
 
     #[test]

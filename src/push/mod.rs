@@ -9,6 +9,7 @@ pub mod form;
 pub mod globs;
 pub mod hub;
 pub mod json;
+pub mod location;
 pub mod message;
 pub mod policy;
 pub mod position;

@@ -41,13 +41,20 @@ pub enum Slow {
     Latest,
 }
 
-/// The choices for one name; may change while it is in use.
+/// The choices for one name; may change while it is in use. Behind them, a bit for each that was made by somebody.
 #[derive(Debug)]
-pub struct Policy([AtomicU64; CHOICES]);
+pub struct Policy([AtomicU64; CHOICES + 1]);
+
+/// The unsent bytes with which a subscriber of the msgbus protocol does not keep up, unless somebody chose.
+const BUS_BACKLOG: u64 = 1_000_000;
 
 impl Policy {
     pub fn get(&self, choice: Choice) -> u64 {
         self.0[choice as usize].load(Relaxed)
+    }
+
+    fn is_chosen(&self, choice: Choice) -> bool {
+        self.0[CHOICES].load(Relaxed) & 1 << choice as u64 != 0
     }
 
     pub fn slow(&self) -> Slow {
@@ -57,6 +64,13 @@ impl Policy {
             3 => Slow::Latest,
             _ => Slow::Close,
         }
+    }
+
+    /// The msgbus protocol has its own defaults: what is too much for a subscriber is not for it.
+    pub fn limits_of_the_bus(&self) -> (Slow, u64) {
+        let slow = if self.is_chosen(Choice::Slow) { self.slow() } else { Slow::DropNew };
+        let backlog = if self.is_chosen(Choice::Backlog) { self.get(Choice::Backlog) } else { BUS_BACKLOG };
+        (slow, backlog)
     }
 }
 
@@ -82,11 +96,15 @@ impl Policies {
         row[choice as usize] = Some(value);
     }
 
-    fn values(&self, name: &str) -> [u64; CHOICES] {
-        let mut values = DEFAULTS;
+    fn values(&self, name: &str) -> [u64; CHOICES + 1] {
+        let mut values = [0; CHOICES + 1];
+        values[..CHOICES].copy_from_slice(&DEFAULTS);
         let mut put = |row: &[Option<u64>; CHOICES]| {
-            for (value, set) in values.iter_mut().zip(row) {
-                *value = set.unwrap_or(*value);
+            for (choice, set) in row.iter().enumerate() {
+                if let Some(value) = set {
+                    values[choice] = *value;
+                    values[CHOICES] |= 1 << choice;
+                }
             }
         };
         if !self.prefixes.is_empty() {
@@ -142,5 +160,16 @@ mod tests {
         policies.set("a", Choice::Slow, 3);
         policies.update("a", &policy);
         assert_eq!(policy.slow(), Slow::Latest);
+    }
+
+    #[test]
+    fn the_bus_drops_what_is_new_unless_somebody_chose() {
+        let mut policies = Policies::default();
+        assert_eq!(policies.policy("a").limits_of_the_bus(), (Slow::DropNew, 1_000_000));
+        policies.set("*", Choice::Backlog, 7);
+        assert_eq!(policies.policy("a").limits_of_the_bus(), (Slow::DropNew, 7));
+        policies.set("a", Choice::Slow, 0);
+        assert_eq!(policies.policy("a").limits_of_the_bus(), (Slow::Close, 7));
+        assert_eq!(policies.policy("b").limits_of_the_bus(), (Slow::DropNew, 7));
     }
 }

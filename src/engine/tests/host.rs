@@ -405,6 +405,7 @@ impl Host {
             | Submission::Accept { id, .. }
             | Submission::Frames { id, .. }
             | Submission::Close { id, .. }
+            | Submission::Pass { id, .. }
             | Submission::Settled { id } => *id,
             Submission::Deliver(_) => Id::NONE,
         };

@@ -1,0 +1,261 @@
+//! Owns the mounts of one encke and carries out what they make of requests. Rule: a request that is a mount's never
+//! becomes an event of the host, unless the host has passed it on; then the host hears its end and nothing else.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::clock;
+use super::driver::Driver;
+use crate::engine::answer::Answer;
+use crate::engine::event::{Event, What};
+use crate::engine::head::{self, Head};
+use crate::engine::id::{Id, Tag};
+use crate::engine::Error;
+use crate::mounts::bus::{Action, Bus, Publication, Subscribed};
+use crate::mounts::{Mount, Options, Service, Table};
+use crate::push::message::Parts;
+
+/// What a driver keeps beside a mount.
+#[derive(Debug)]
+pub struct Beside {}
+
+#[derive(Debug)]
+pub struct Serving {
+    pub(super) mounts: Table<Beside>,
+    /// There was a mount once.
+    used: bool,
+    /// Messages whose data is still coming.
+    gathering: HashMap<u64, Gathering>,
+    sockets: HashMap<u64, Socket>,
+    /// Something was published and is to be heard.
+    published: bool,
+}
+
+/// The body of a request so far.
+#[derive(Debug, Default)]
+struct Gathering {
+    data: Vec<u8>,
+    whole: bool,
+    /// What is to become of it; not known while the word of who passed the request on is under way.
+    publication: Option<(Arc<Mount>, u32, Publication)>,
+}
+
+/// A WebSocket whose messages are published.
+#[derive(Debug)]
+struct Socket {
+    publication: Publication,
+    json: bool,
+    /// The host knows its id.
+    shown: bool,
+}
+
+impl Serving {
+    pub fn new(tag: Tag) -> Serving {
+        Serving {
+            mounts: Table::new(tag),
+            used: false,
+            gathering: HashMap::new(),
+            sockets: HashMap::new(),
+            published: false,
+        }
+    }
+}
+
+impl Driver {
+    pub fn mount(&mut self, options: Options) -> Result<Id, Error> {
+        let id = self.serving.mounts.add(options, Beside {})?;
+        self.serving.used = true;
+        Ok(id)
+    }
+
+    /// What it is at goes on. False: there is none.
+    pub fn unmount(&mut self, id: Id) -> bool {
+        self.serving.mounts.remove(id)
+    }
+
+    /// An event that is the host's. `None`: it was a mount's, and was dealt with.
+    #[inline]
+    pub(super) fn sort_out(&mut self, event: Event) -> Option<Event> {
+        match event.what {
+            What::Request(_) if self.serving.mounts.is_empty() => Some(event),
+            What::Done { .. } | What::Subscriber { .. } | What::Connection(_) | What::Released { .. } => Some(event),
+            _ if !self.serving.used => Some(event),
+            _ => self.sort_out_used(event),
+        }
+    }
+
+    fn sort_out_used(&mut self, event: Event) -> Option<Event> {
+        let Event { id, user, what } = event;
+        let what = match what {
+            What::Request(head) => match self.serving.mounts.find(&head).cloned() {
+                Some((mount, beside)) if self.engine.keep_from_host(id) => {
+                    self.serve(id, &mount, &beside, &head);
+                    self.engine.recycle_head(head);
+                    self.hear_published();
+                    return None;
+                }
+                _ => What::Request(head),
+            },
+            What::Body { data, more } => {
+                if !self.engine.leases().show_piece(id.slot()) {
+                    self.take_piece(id, data, more);
+                    self.hear_published();
+                    return None;
+                }
+                What::Body { data, more }
+            }
+            What::Message { opcode, data } => match self.serving.sockets.get(&id.0) {
+                Some(socket) => {
+                    let parts = Subscribed::message(&socket.publication, socket.json, opcode, data);
+                    let channel = socket.publication.channel.clone();
+                    self.publish(&channel, parts);
+                    self.hear_published();
+                    return None;
+                }
+                None => What::Message { opcode, data },
+            },
+            What::Closed(code) => match self.serving.sockets.remove(&id.0) {
+                Some(Socket { shown: false, .. }) => return None,
+                _ => What::Closed(code),
+            },
+            What::Aborted(_) if self.engine.is_served(id) => {
+                self.serving.gathering.remove(&id.0);
+                self.engine.give_up(id);
+                return None;
+            }
+            What::HalfClosed | What::Writable if self.engine.is_served(id) && !self.engine.is_socket(id) => {
+                return None
+            }
+            other => other,
+        };
+        Some(Event { id, user, what })
+    }
+
+    /// A request that the host has passed on; its lease was won.
+    pub fn serve_passed(&mut self, id: Id, mount: Id, head: Option<&Head>) {
+        if !self.engine.take_passed(id) {
+            self.serving.gathering.remove(&id.0);
+            return;
+        }
+        match (self.serving.mounts.get(mount).cloned(), head) {
+            (Some((mount, beside)), Some(head)) => self.serve(id, &mount, &beside, head),
+            _ => {
+                self.serving.gathering.remove(&id.0);
+                self.engine.give_up(id); // the mount was closed at the same time
+            }
+        }
+        self.hear_published();
+    }
+
+    fn serve(&mut self, id: Id, mount: &Arc<Mount>, _: &Beside, head: &Head) {
+        match mount.options.service {
+            Service::Bus => self.serve_bus(id, mount, head),
+            Service::Files => self.engine.give_up(id),
+        }
+    }
+
+    /// The answer of a mount to a request, whose body is nobody's from here on.
+    fn answer(&mut self, id: Id, answer: Answer<'_>) {
+        if !self.serving.gathering.is_empty() {
+            self.serving.gathering.remove(&id.0);
+        }
+        self.engine.answer_served(id, answer);
+    }
+
+    // ---- the bus -----------------------------------------------------------------------------------------------------
+
+    fn serve_bus(&mut self, id: Id, mount: &Arc<Mount>, head: &Head) {
+        let date = *self.engine.date();
+        match Bus::new(mount, head, &date).act(head) {
+            Action::Answer(answer) => self.answer(id, answer),
+            Action::Publish(publication) if head.flags & head::BODY_FOLLOWS != 0 => {
+                self.gather(id, mount, head.version, publication)
+            }
+            Action::Publish(publication) => {
+                let mut data = Vec::new();
+                if data.try_reserve_exact(head.body().len()).is_err() {
+                    return self.answer(id, Bus::of_post(mount, head.version, &date).too_large());
+                }
+                data.extend_from_slice(head.body());
+                self.publish_for(id, mount, head.version, publication, data);
+            }
+            Action::Subscribe(Subscribed { subscription, publication, json }) => {
+                if let Some((hub, _)) = self.engine.hub() {
+                    hub.show_under(&mount.prefix);
+                }
+                let shown = !self.engine.is_unshown(id);
+                self.engine.subscribe(id, subscription);
+                if self.engine.is_socket(id) {
+                    self.serving.sockets.insert(id.0, Socket { publication, json, shown });
+                }
+            }
+        }
+    }
+
+    /// Publishes the message of a POST and says so.
+    fn publish_for(&mut self, id: Id, mount: &Mount, version: u32, publication: Publication, data: Vec<u8>) {
+        let Publication { channel, parts } = publication;
+        let done = self.publish(&channel, Parts { data, ..parts });
+        let date = *self.engine.date();
+        let bus = Bus::of_post(mount, version, &date);
+        self.answer(id, if done { bus.published() } else { bus.too_large() });
+    }
+
+    /// False: no room for a message of this size.
+    fn publish(&mut self, channel: &str, parts: Parts) -> bool {
+        let Some((hub, member)) = self.engine.hub().cloned() else { return false };
+        if !hub.has_room(parts.data.len() as u64) {
+            return false;
+        }
+        hub.publish(channel, parts, clock::monotonic(), Some(member));
+        self.serving.published = true;
+        true
+    }
+
+    /// What was published here is heard here, before anything else is said.
+    fn hear_published(&mut self) {
+        if std::mem::take(&mut self.serving.published) {
+            self.hear_now();
+        }
+    }
+
+    /// A body comes in pieces: the message is published when it is whole.
+    fn gather(&mut self, id: Id, mount: &Arc<Mount>, version: u32, publication: Publication) {
+        let gathering = self.serving.gathering.entry(id.0).or_default();
+        gathering.publication = Some((mount.clone(), version, publication));
+        if gathering.whole {
+            self.finish_gathering(id);
+        } else {
+            self.engine.ask_for_body(id);
+        }
+    }
+
+    fn take_piece(&mut self, id: Id, data: Vec<u8>, more: bool) {
+        let n = data.len();
+        let gathering = self.serving.gathering.entry(id.0).or_default();
+        if gathering.data.try_reserve(n).is_err() {
+            self.serving.gathering.remove(&id.0);
+            return self.engine.give_up(id);
+        }
+        gathering.data.extend_from_slice(&data);
+        gathering.whole = !more;
+        self.engine.recycle_buffer(data);
+        self.engine.keep_piece(id, n);
+        self.engine.body_ack(id, n as u64);
+        if !more {
+            self.finish_gathering(id);
+        }
+    }
+
+    fn finish_gathering(&mut self, id: Id) {
+        if self.serving.gathering.get(&id.0).is_none_or(|gathering| gathering.publication.is_none()) {
+            return;
+        }
+        let Some(Gathering { data, publication: Some((mount, version, publication)), .. }) =
+            self.serving.gathering.remove(&id.0)
+        else {
+            return;
+        };
+        self.publish_for(id, &mount, version, publication, data);
+    }
+}

@@ -1,0 +1,102 @@
+//! The names of channels in the path of a URL. Rule: what a path may hold as it is stays as it is, escapes included, so two
+//! spellings are two channels; a byte that no path can hold raw is escaped there, and its escape means that byte.
+
+/// Whether a path may hold this byte (RFC 3986, 3.3), '%' of an escape included.
+fn is_raw(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte)
+}
+
+fn escaped(bytes: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    match bytes {
+        [b'%', high, low, ..] => Some((digit(*high)? * 16 + digit(*low)?) as u8),
+        _ => None,
+    }
+}
+
+/// The path of a channel behind that of a bus.
+pub fn of(bus: &str, channel: &str) -> String {
+    let mut path = String::with_capacity(bus.len() + channel.len());
+    path.push_str(bus);
+    for (at, byte) in channel.bytes().enumerate() {
+        if is_raw(byte) && (byte != b'%' || escaped(&channel.as_bytes()[at..]).is_some()) {
+            path.push(byte as char);
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path
+}
+
+/// The channel that a path means. A name that ends in '*' would be a prefix: the star is escaped.
+pub fn channel(path: &[u8]) -> Option<String> {
+    let mut name = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while at < path.len() {
+        match escaped(&path[at..]) {
+            Some(byte) if !is_raw(byte) => {
+                name.push(byte);
+                at += 3;
+            }
+            _ => {
+                name.push(path[at]);
+                at += 1;
+            }
+        }
+    }
+    // What would be no name is taken as it came.
+    let mut name = match String::from_utf8(name) {
+        Ok(name) if !name.chars().any(char::is_control) => name,
+        _ => std::str::from_utf8(path).ok()?.to_owned(),
+    };
+    if name.ends_with('*') {
+        name.replace_range(name.len() - 1.., "%2A");
+    }
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (path, name) in [
+            ("", ""),
+            ("foo/bar", "foo/bar"),
+            ("f%6fo", "f%6fo"),
+            ("a%2Fb", "a%2Fb"),
+            ("a%25b", "a%25b"),
+            ("Zo%C3%AB", "Zoë"),
+            ("Zo%c3%ab", "Zoë"),
+            ("two%20words", "two words"),
+            ("a%3Fb%23", "a?b#"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%zz", "%zz"),
+            ("a%0Ab", "a%0Ab"),
+            ("%FF", "%FF"),
+            ("*", "%2A"),
+            ("a*b", "a*b"),
+        ] {
+            assert_eq!(channel(path.as_bytes()).as_deref(), Some(name), "{path}");
+        }
+        assert_eq!(channel(b"\xff"), None);
+    }
+
+    #[test]
+    fn a_location_leads_back() {
+        for (name, path) in [
+            ("foo", "/msgbus/foo"),
+            ("f%6fo", "/msgbus/f%6fo"),
+            ("Zoë", "/msgbus/Zo%C3%AB"),
+            ("two words", "/msgbus/two%20words"),
+            ("a?b#", "/msgbus/a%3Fb%23"),
+            ("", "/msgbus/"),
+        ] {
+            assert_eq!(of("/msgbus/", name), path);
+            assert_eq!(channel(&path.as_bytes()[8..]).as_deref(), Some(name));
+        }
+        assert_eq!(of("/", "100%"), "/100%25");
+    }
+}
