@@ -35,3 +35,5 @@ pub mod ws;
 /// Whether this build has channels and WebSockets (the feature `push`). Without it the doors to them are shut, and the linker
 /// leaves the rooms behind them out.
 pub(crate) const PUSH: bool = cfg!(feature = "push");
+/// Whether mounts are built in.
+pub(crate) const MOUNTS: bool = cfg!(feature = "mounts");

@@ -14,6 +14,7 @@ use crate::http1::response::{Place, Seen};
 use crate::mounts::authorization::Guard;
 use crate::mounts::{check_prefix, Options, Service};
 use crate::push::message::MAX_TEXT;
+use crate::MOUNTS;
 
 /// A message bus that speaks the msgbus protocol: POST publishes in the channel that the path names behind the prefix, GET
 /// subscribes it ("": everything), with types and senders in the query (`type`, `sender`). Clients that ask for it get the
@@ -77,6 +78,9 @@ pub unsafe extern "C" fn encke_mount(
             return on_loop(e, |_| Ok(0));
         };
         on_loop(e, |inner| {
+            if !MOUNTS {
+                return Err(Error::NotSupported("this build has no mounts".into()));
+            }
             let options = check(kind, prefix, options, sizeof_options)?;
             if out.is_null() && (options.pass_only || options.prefix.is_none()) {
                 return Err(Error::invalid("out is NULL: nobody could pass anything to this mount"));
@@ -202,6 +206,9 @@ impl encke_sender {
     }
 
     fn pass_on(&self, id: Id, mount: Id) -> Result<(), Error> {
+        if !MOUNTS {
+            return Err(Error::NotSupported("this build has no mounts".into()));
+        }
         if self.open().is_err() {
             return Err(self.settle_closed(id));
         }

@@ -6,6 +6,7 @@ use super::exchange;
 use super::id::Id;
 use super::lease::Settled;
 use super::Engine;
+use crate::MOUNTS;
 
 impl Engine {
     /// A request that was just taken from the queue is a mount's, and the host does not hear of it.
@@ -35,7 +36,7 @@ impl Engine {
     }
 
     pub fn has_passed(&self) -> bool {
-        !self.passed.is_empty()
+        MOUNTS && !self.passed.is_empty()
     }
 
     /// Whether a request that is not answered yet is a mount's.

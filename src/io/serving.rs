@@ -14,6 +14,7 @@ use crate::engine::Error;
 use crate::mounts::bus::{Action, Bus, Publication, Subscribed};
 use crate::mounts::{Mount, Options, Service, Table};
 use crate::push::message::Parts;
+use crate::MOUNTS;
 
 /// What a driver keeps beside a mount.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl Driver {
     #[inline]
     pub(super) fn sort_out(&mut self, event: Event) -> Option<Event> {
         match event.what {
+            _ if !MOUNTS => Some(event),
             What::Request(_) if self.serving.mounts.is_empty() => Some(event),
             What::Done { .. } | What::Subscriber { .. } | What::Connection(_) | What::Released { .. } => Some(event),
             _ if !self.serving.used => Some(event),
@@ -133,7 +135,7 @@ impl Driver {
 
     /// A request that the host has passed on; its lease was won.
     pub fn serve_passed(&mut self, id: Id, mount: Id, head: Option<&Head>) {
-        if !self.engine.take_passed(id) {
+        if !MOUNTS || !self.engine.take_passed(id) {
             self.serving.gathering.remove(&id.0);
             return;
         }
