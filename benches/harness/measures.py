@@ -3,7 +3,6 @@
 CPU is the server's, of all its threads, kernel included, in microseconds per request: on a shared machine that figure and ratios
 of it hold still where rates do not.
 """
-import ctypes
 import pathlib
 import re
 import signal
@@ -197,17 +196,20 @@ def start(name, seconds):
 
 @measure
 def size(name, seconds):
-    """The stripped library, and the memory of the smallest program with it. Ours only."""
+    """The stripped library in three builds, and the memory of the smallest program with the whole one. Ours only."""
     del seconds
     build = STATE / "build"
-    library = build / "libencke.so"
-    if name != OURS or not library.exists():
+    if name != OURS or not (build / "libencke.so").exists():
         return
     stripped = STATE / "libencke.stripped"
-    subprocess.run(["strip", "-o", stripped, library.resolve()], check=True)
-    tls = ctypes.CDLL(str(library)).encke_has_feature(b"tls")
-    yield "library_tls_kb" if tls else "library_kb", stripped.stat().st_size / 1000, "libencke.so, stripped"
-    stripped.unlink()
+    builds = [("library_kb", "build.http", "HTTP alone"), ("library_tls_kb", "build.tls", "HTTP and TLS"), ("library_all_kb", "build", "everything")]
+    for metric, folder, what in builds:
+        library = STATE / folder / "libencke.so"
+        if not library.exists():
+            continue
+        subprocess.run(["strip", "-o", stripped, library.resolve()], check=True)
+        yield metric, stripped.stat().st_size / 1000, f"libencke.so, {what}, stripped"
+        stripped.unlink()
     with Server("hello", [str(build / "c-examples" / "hello"), "127.0.0.1:{port}"]) as server:
         resident, private = servers.memory_kib(server.pids)
         yield "hello_kib", resident, f"c-examples/hello, private {private} KiB"
