@@ -11,8 +11,10 @@ use crate::engine::lease::Settled;
 use crate::engine::mailbox::Submission;
 use crate::engine::Error;
 use crate::http1::response::{Place, Seen};
+use crate::io::files::Root;
 use crate::mounts::authorization::Guard;
-use crate::mounts::{check_prefix, Options, Service};
+use crate::mounts::files::Files;
+use crate::mounts::{check_prefix, usual_realm, Options, Service};
 use crate::push::message::MAX_TEXT;
 use crate::MOUNTS;
 
@@ -81,11 +83,11 @@ pub unsafe extern "C" fn encke_mount(
             if !MOUNTS {
                 return Err(Error::NotSupported("this build has no mounts".into()));
             }
-            let options = check(kind, prefix, options, sizeof_options)?;
+            let (options, files) = check(kind, prefix, options, sizeof_options)?;
             if out.is_null() && (options.pass_only || options.prefix.is_none()) {
                 return Err(Error::invalid("out is NULL: nobody could pass anything to this mount"));
             }
-            let id = inner.driver.mount(options)?;
+            let id = inner.driver.mount(options, files)?;
             sender.mounts().push(id.0);
             if !out.is_null() {
                 *out = id.0;
@@ -107,12 +109,12 @@ unsafe fn check(
     prefix: *const c_char,
     options: *const encke_mount_options,
     size: usize,
-) -> Result<Options, Error> {
+) -> Result<(Options, Option<(Files, Root)>), Error> {
     // SAFETY: the caller's promise; every bit pattern is an encke_mount_options.
     unsafe {
         let service = match kind {
             ENCKE_MOUNT_BUS => Service::Bus,
-            ENCKE_MOUNT_FILES => return Err(Error::NotSupported("files are not served yet".into())),
+            ENCKE_MOUNT_FILES => Service::Files,
             other => return Err(Error::invalid(format!("kind {other}: there is no such mount"))),
         };
         let prefix = match prefix.is_null() {
@@ -138,19 +140,23 @@ unsafe fn check(
         if realm.bytes().any(|byte| byte < b' ' || byte == 0x7f) || realm.len() > MAX_TEXT {
             return Err(Error::invalid("realm contains a control character, or is longer than 1024 bytes"));
         }
-        let realm = match service {
-            _ if !realm.is_empty() => realm,
-            Service::Bus => "msgbus",
-            Service::Files => "files",
-        };
+        let realm = if realm.is_empty() { usual_realm(service) } else { realm };
         let secret = input::text(&o.secret, "secret")?;
         let (mut lines, mut seen) = (Vec::new(), Seen::default());
         input::field_lines(o.fields, o.nfields, Place::Answer, &mut lines, &mut seen)?;
         let directory = input::text(&o.directory, "directory")?;
-        if service == Service::Bus && !directory.is_empty() {
-            return Err(Error::invalid("directory: a bus has none"));
-        }
-        Ok(Options {
+        let files = match service {
+            Service::Bus if directory.is_empty() => None,
+            Service::Bus => return Err(Error::invalid("directory: a bus has none")),
+            Service::Files if directory.is_empty() => return Err(Error::invalid("directory: there is none")),
+            Service::Files if directory.contains(&0) => return Err(Error::invalid("directory: contains a NUL")),
+            Service::Files => {
+                let has = |flag| o.flags & flag != 0;
+                let files = Files::new(has(ENCKE_MOUNT_DOTFILES), has(ENCKE_MOUNT_PRECOMPRESSED));
+                Some((files, Root::open(directory, has(ENCKE_MOUNT_SYMLINKS))?))
+            }
+        };
+        let options = Options {
             service,
             prefix,
             pass_only: o.flags & ENCKE_MOUNT_PASS != 0,
@@ -158,7 +164,8 @@ unsafe fn check(
             lines,
             seen,
             cors: o.flags & ENCKE_MOUNT_CORS != 0,
-        })
+        };
+        Ok((options, files))
     }
 }
 

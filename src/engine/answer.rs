@@ -37,8 +37,30 @@ pub struct Answer<'a> {
 pub enum Body<'a> {
     Copy(&'a [u8]),
     Owned(Vec<u8>),
-    Lent { bytes: Box<dyn Lent>, cookie: u64 },
-    File { file: File, offset: u64, len: u64 },
+    Lent {
+        bytes: Box<dyn Lent>,
+        cookie: u64,
+    },
+    File {
+        file: File,
+        offset: u64,
+        len: u64,
+    },
+    /// One behind the other.
+    Parts(Vec<Part>),
+}
+
+/// Some bytes, and behind them some of a file: from where, and how many.
+#[derive(Debug)]
+pub struct Part {
+    pub before: Vec<u8>,
+    pub file: Option<(File, u64, u64)>,
+}
+
+impl Part {
+    fn len(&self) -> u64 {
+        self.before.len() as u64 + self.file.as_ref().map_or(0, |(_, _, len)| *len)
+    }
 }
 
 impl Body<'_> {
@@ -48,6 +70,7 @@ impl Body<'_> {
             Body::Owned(bytes) => bytes.len() as u64,
             Body::Lent { bytes, .. } => bytes.bytes().len() as u64,
             Body::File { len, .. } => *len,
+            Body::Parts(parts) => parts.iter().map(Part::len).sum(),
         }
     }
 
@@ -233,6 +256,14 @@ impl Engine {
                 output.push_lent(bytes, Released { slot, cookie });
             }
             Body::File { file, offset, len } => output.push_file(file, offset, len),
+            Body::Parts(parts) => {
+                for Part { before, file } in parts {
+                    output.push_owned(before, spare);
+                    if let Some((file, offset, len)) = file {
+                        output.push_file(file, offset, len);
+                    }
+                }
+            }
         });
     }
 
@@ -383,7 +414,7 @@ impl Engine {
                 Body::Copy(bytes) => output.push(bytes, spare),
                 Body::Owned(bytes) => output.push_owned(bytes, spare),
                 Body::Lent { bytes, .. } => output.push(bytes.bytes(), spare),
-                Body::File { .. } => {}
+                Body::File { .. } | Body::Parts(_) => {} // whole answers only
             }
             if chunked {
                 output.push(b"\r\n", spare);

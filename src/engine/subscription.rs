@@ -93,7 +93,7 @@ impl Engine {
     }
 
     /// Whether pages of another origin may subscribe.
-    pub(super) fn may_come(&self, origin: &str) -> bool {
+    pub fn may_come(&self, origin: &str) -> bool {
         origin::is_listed(&self.settings.origins, origin)
     }
 

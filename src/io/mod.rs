@@ -8,6 +8,7 @@ mod delivery;
 pub mod driver;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+pub mod files;
 pub mod fork;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod kqueue;

@@ -2,23 +2,28 @@
 //! becomes an event of the host, unless the host has passed it on; then the host hears its end and nothing else.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::Arc;
+
+use rustix::io::Errno;
 
 use super::clock;
 use super::driver::Driver;
-use crate::engine::answer::Answer;
+use super::files::{Found, Root};
+use crate::engine::answer::{Answer, Body, Part};
 use crate::engine::event::{Event, What};
 use crate::engine::head::{self, Head};
 use crate::engine::id::{Id, Tag};
+use crate::engine::wishes::Wishes;
 use crate::engine::Error;
-use crate::mounts::bus::{Action, Bus, Publication, Subscribed};
+use crate::mounts::bus::{Action, Bus, Page, Publication, Subscribed};
+use crate::mounts::files::{self, Content, Facts, Files, Reply, Step};
 use crate::mounts::{Mount, Options, Service, Table};
 use crate::push::message::Parts;
 use crate::MOUNTS;
 
-/// What a driver keeps beside a mount.
-#[derive(Debug)]
-pub struct Beside {}
+/// What a driver keeps beside a mount: of files, how they are served, and where they are.
+pub type Beside = Option<(Files, Root)>;
 
 #[derive(Debug)]
 pub struct Serving {
@@ -63,8 +68,8 @@ impl Serving {
 }
 
 impl Driver {
-    pub fn mount(&mut self, options: Options) -> Result<Id, Error> {
-        let id = self.serving.mounts.add(options, Beside {})?;
+    pub fn mount(&mut self, options: Options, files: Beside) -> Result<Id, Error> {
+        let id = self.serving.mounts.add(options, files)?;
         self.serving.used = true;
         Ok(id)
     }
@@ -149,10 +154,13 @@ impl Driver {
         self.hear_published();
     }
 
-    fn serve(&mut self, id: Id, mount: &Arc<Mount>, _: &Beside, head: &Head) {
-        match mount.options.service {
-            Service::Bus => self.serve_bus(id, mount, head),
-            Service::Files => self.engine.give_up(id),
+    fn serve(&mut self, id: Id, mount: &Arc<Mount>, beside: &Beside, head: &Head) {
+        match (mount.options.service, beside) {
+            (Service::Files, Some((files, root))) => {
+                let (reply, file) = file_of(mount, files, root, head);
+                self.answer_file(id, mount, reply, file);
+            }
+            _ => self.serve_bus(id, mount, head),
         }
     }
 
@@ -164,11 +172,55 @@ impl Driver {
         self.engine.answer_served(id, answer);
     }
 
+    // ---- files -------------------------------------------------------------------------------------------------------
+
+    fn answer_file(&mut self, id: Id, mount: &Mount, mut reply: Reply, file: Option<File>) {
+        let body = match (&mut reply.content, file) {
+            (Content::Range(range), Some(file)) => Body::File { file, offset: range.start, len: range.len },
+            (Content::Ranges(parts, end), Some(file)) => {
+                let parts = parts.drain(..).map(|(before, range)| {
+                    file.try_clone().map(|file| Part { before, file: Some((file, range.start, range.len)) })
+                });
+                match parts.collect::<Result<Vec<_>, _>>() {
+                    Ok(mut parts) => {
+                        parts.push(Part { before: std::mem::take(end), file: None });
+                        Body::Parts(parts)
+                    }
+                    Err(_) => {
+                        reply = files::text(mount, 503, RETRY);
+                        Body::Copy(b"")
+                    }
+                }
+            }
+            _ => Body::Copy(b""),
+        };
+        let body = match (&reply.content, body) {
+            (Content::Text(text), _) => Body::Copy(text.as_bytes()),
+            (_, body) => body,
+        };
+        let answer = Answer {
+            status: reply.status,
+            close: false,
+            length: None,
+            lines: reply.lines.into(),
+            seen: mount.options.seen,
+            content_type: reply.content_type.as_deref().filter(|_| !mount.options.seen.content_type).map(str::as_bytes),
+            body,
+        };
+        self.answer(id, answer);
+    }
+
     // ---- the bus -----------------------------------------------------------------------------------------------------
 
     fn serve_bus(&mut self, id: Id, mount: &Arc<Mount>, head: &Head) {
         let date = *self.engine.date();
-        match Bus::new(mount, head, &date).act(head) {
+        let origin = head.field("origin").and_then(|_| Wishes::of(head)?.origin);
+        let page = match &origin {
+            None => Page::Own,
+            Some(origin) if self.engine.may_come(origin) => Page::Listed(origin),
+            Some(_) => Page::Foreign,
+        };
+        match Bus::new(mount, head, &date, page).act(head) {
             Action::Answer(answer) => self.answer(id, answer),
             Action::Publish(publication) if head.flags & head::BODY_FOLLOWS != 0 => {
                 self.gather(id, mount, head.version, publication)
@@ -176,7 +228,7 @@ impl Driver {
             Action::Publish(publication) => {
                 let mut data = Vec::new();
                 if data.try_reserve_exact(head.body().len()).is_err() {
-                    return self.answer(id, Bus::of_post(mount, head.version, &date).too_large());
+                    return self.answer(id, Bus::of_post(mount, head.version, &date, None).too_large());
                 }
                 data.extend_from_slice(head.body());
                 self.publish_for(id, mount, head.version, publication, data);
@@ -196,10 +248,10 @@ impl Driver {
 
     /// Publishes the message of a POST and says so.
     fn publish_for(&mut self, id: Id, mount: &Mount, version: u32, publication: Publication, data: Vec<u8>) {
-        let Publication { channel, parts } = publication;
+        let Publication { channel, parts, origin } = publication;
         let done = self.publish(&channel, Parts { data, ..parts });
         let date = *self.engine.date();
-        let bus = Bus::of_post(mount, version, &date);
+        let bus = Bus::of_post(mount, version, &date, origin.as_deref());
         self.answer(id, if done { bus.published() } else { bus.too_large() });
     }
 
@@ -259,5 +311,57 @@ impl Driver {
             return;
         };
         self.publish_for(id, &mount, version, publication, data);
+    }
+}
+
+const RETRY: &str = "Retry-After: 1\r\n";
+
+/// The answer to a request for a file, and the file.
+fn file_of(mount: &Mount, files: &Files, root: &Root, head: &Head) -> (Reply, Option<File>) {
+    let mut path = match files::begin(mount, files, head) {
+        Step::Open(path) => path,
+        Step::Reply(reply) => return (reply, None),
+    };
+    if path.directory {
+        if !path.relative.is_empty() {
+            path.relative.push(b'/');
+        }
+        path.relative.extend_from_slice(files::INDEX.as_bytes());
+    }
+    let (mut file, mut facts) = match root.find(&path.relative) {
+        Ok(Found::File(file, facts)) => (file, facts),
+        Ok(Found::Directory) if !path.directory => return (files::redirect(mount, head), None),
+        Ok(_) => return (files::text(mount, 404, ""), None),
+        Err(errno) => return (refusal(mount, errno), None),
+    };
+    let mut encoding = None;
+    if files.precompressed {
+        for wanted in files::accepted(head) {
+            if let Some((smaller, of_smaller)) = beside(root, &path.relative, wanted.suffix(), &facts) {
+                (file, facts, encoding) = (smaller, of_smaller, Some(wanted));
+                break;
+            }
+        }
+    }
+    let kind = files::content_type(&path.relative);
+    (files::respond(mount, files, head, (&facts, encoding), kind, clock::unix()), Some(file))
+}
+
+/// The compressed form of a file; one that is older is of what the file was.
+fn beside(root: &Root, relative: &[u8], suffix: &str, facts: &Facts) -> Option<(File, Facts)> {
+    match root.find(&[relative, suffix.as_bytes()].concat()) {
+        Ok(Found::File(file, other)) if (other.seconds, other.nanoseconds) >= (facts.seconds, facts.nanoseconds) => {
+            Some((file, other))
+        }
+        _ => None,
+    }
+}
+
+fn refusal(mount: &Mount, errno: Errno) -> Reply {
+    match errno {
+        Errno::ACCESS | Errno::PERM => files::text(mount, 403, ""),
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => files::text(mount, 503, RETRY),
+        Errno::IO => files::text(mount, 500, ""),
+        _ => files::text(mount, 404, ""),
     }
 }

@@ -56,6 +56,18 @@ impl Subscribed {
 pub struct Publication {
     pub channel: Box<str>,
     pub parts: Parts,
+    /// Of the page that has sent it, if it is another server's.
+    pub origin: Option<Box<str>>,
+}
+
+/// The page that a browser says a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page<'a> {
+    /// None, or one of this server.
+    Own,
+    /// Of another origin, which the host has listed.
+    Listed(&'a str),
+    Foreign,
 }
 
 /// One request, and what its answer needs to know.
@@ -66,22 +78,24 @@ pub struct Bus<'a> {
     version: u32,
     is_head: bool,
     date: &'a [u8; 29],
+    page: Page<'a>,
 }
 
 impl<'a> Bus<'a> {
-    pub fn new(mount: &'a Mount, head: &Head, date: &'a [u8; 29]) -> Bus<'a> {
-        Bus { mount, version: head.version, is_head: head.text(head.method) == b"HEAD", date }
+    pub fn new(mount: &'a Mount, head: &Head, date: &'a [u8; 29], page: Page<'a>) -> Bus<'a> {
+        Bus { mount, version: head.version, is_head: head.text(head.method) == b"HEAD", date, page }
     }
 
     /// For a POST whose head is not at hand.
-    pub fn of_post(mount: &'a Mount, version: u32, date: &'a [u8; 29]) -> Bus<'a> {
-        Bus { mount, version, is_head: false, date }
+    pub fn of_post(mount: &'a Mount, version: u32, date: &'a [u8; 29], origin: Option<&'a str>) -> Bus<'a> {
+        Bus { mount, version, is_head: false, date, page: origin.map_or(Page::Own, Page::Listed) }
     }
 
     /// What a request means.
     pub fn act(&self, head: &Head) -> Action {
         let method = head.text(head.method);
-        if method == b"OPTIONS" && self.mount.options.cors {
+        let listed = matches!(self.page, Page::Listed(_));
+        if method == b"OPTIONS" && (self.mount.options.cors || listed) {
             return Action::Answer(self.preflight());
         }
         let credentials = Credentials::of(head);
@@ -92,6 +106,10 @@ impl<'a> Bus<'a> {
         }
         let Some(path) = self.mount.rest(head) else { return Action::Answer(self.not_found()) };
         let result = match method {
+            // Subscriptions are judged where they begin.
+            b"POST" if self.page == Page::Foreign && !self.mount.options.cors => {
+                Ok(Action::Answer(self.page(403, "Forbidden", "<h1>Forbidden</h1>")))
+            }
             b"POST" => self.publish(head, path, credentials),
             b"GET" => self.subscribe(head, path, credentials),
             _ => Ok(Action::Answer(self.page(501, "Not Implemented", ""))),
@@ -119,7 +137,11 @@ impl<'a> Bus<'a> {
         };
         // What would break the lines of a part, or a field of another transport.
         parts.check().map_err(|_| self.bad_request())?;
-        Ok(Action::Publish(Publication { channel: self.channel(path)?.into(), parts }))
+        let origin = match self.page {
+            Page::Listed(origin) => Some(origin.into()),
+            _ => None,
+        };
+        Ok(Action::Publish(Publication { channel: self.channel(path)?.into(), parts, origin }))
     }
 
     fn subscribe(&self, head: &Head, path: &[u8], credentials: Option<Credentials>) -> Result<Action, Answer<'static>> {
@@ -127,7 +149,7 @@ impl<'a> Bus<'a> {
         let from = String::from_utf8(credentials.unwrap_or_default().user).map_err(|_| self.bad_request())?;
         let parts = Parts { from, ..Parts::default() };
         parts.check().map_err(|_| self.bad_request())?;
-        let publication = Publication { channel: channel.clone().into(), parts };
+        let publication = Publication { channel: channel.clone().into(), parts, origin: None };
         let wishes = Wishes::of(head);
         let offered = wishes.as_ref().and_then(|wishes| wishes.handshake.as_ref());
         let json = offered.is_some_and(|handshake| offers(&handshake.protocols, JSON_PROTOCOL));
@@ -257,8 +279,13 @@ impl<'a> Bus<'a> {
 
     fn ended(&self, status: u16, mut lines: Vec<u8>, body: Vec<u8>, close: bool) -> Answer<'static> {
         lines.extend_from_slice(&self.mount.options.lines);
-        if self.mount.options.cors {
-            lines.extend_from_slice(ANY_ORIGIN);
+        match self.page {
+            _ if self.mount.options.cors => lines.extend_from_slice(ANY_ORIGIN),
+            Page::Listed(origin) => {
+                let line = format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n");
+                lines.extend_from_slice(line.as_bytes());
+            }
+            _ => {}
         }
         Answer {
             status,

@@ -6,8 +6,12 @@ use super::*;
 const DATE: &[u8; 29] = b"Fri, 20 Nov 2026 08:40:23 GMT";
 
 fn act(options: Options, request: &str) -> Action {
+    act_for(options, request, Page::Own)
+}
+
+fn act_for(options: Options, request: &str, page: Page<'_>) -> Action {
     let (mount, head) = (mount(options), head(request));
-    Bus::new(&mount, &head, DATE).act(&head)
+    Bus::new(&mount, &head, DATE, page).act(&head)
 }
 
 fn text(answer: Answer<'static>) -> String {
@@ -127,6 +131,16 @@ fn queries_are_decoded() {
 
 #[test]
 fn pages_of_other_origins() {
+    let post = "POST /msgbus/a HTTP/1.1\r\nHost: l\r\nContent-Type: a/b\r\n\r\n";
+    let Action::Answer(answer) = act_for(options("/msgbus/"), post, Page::Foreign) else { panic!() };
+    assert_eq!(answer.status, 403);
+    let listed = Page::Listed("http://o");
+    let Action::Publish(publication) = act_for(options("/msgbus/"), post, listed) else { panic!() };
+    assert_eq!(publication.origin.as_deref(), Some("http://o"));
+    let ask = "OPTIONS /msgbus/a HTTP/1.1\r\nHost: l\r\n\r\n";
+    let Action::Answer(answer) = act_for(options("/msgbus/"), ask, listed) else { panic!() };
+    let got = text(answer);
+    assert!(got.contains("Access-Control-Allow-Origin: http://o\r\nVary: Origin\r\n"), "{got}");
     let open = || Options { cors: true, ..options("/msgbus/") };
     let got = answered(open(), "OPTIONS /msgbus/a HTTP/1.1\r\nHost: l\r\nOrigin: http://o\r\n\r\n");
     assert!(

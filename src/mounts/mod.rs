@@ -4,6 +4,10 @@
 
 pub mod authorization;
 pub mod bus;
+pub mod conditions;
+pub mod files;
+pub mod path;
+pub mod ranges;
 
 use std::sync::Arc;
 
@@ -23,6 +27,14 @@ const MOST: usize = 256;
 pub enum Service {
     Bus,
     Files,
+}
+
+/// The realm that is named where the host names none.
+pub fn usual_realm(service: Service) -> &'static str {
+    match service {
+        Service::Bus => "msgbus",
+        Service::Files => "files",
+    }
 }
 
 /// What a host says of a mount, checked.
@@ -62,6 +74,7 @@ pub fn check_prefix(prefix: &[u8]) -> Result<&str, &'static str> {
         _ if prefix.len() > MAX_PREFIX => Err("the prefix is longer than 1024 bytes"),
         _ if prefix.first() != Some(&b'/') => Err("the prefix does not begin with '/'"),
         _ if prefix.last() != Some(&b'/') => Err("the prefix does not end in '/'"),
+        _ if prefix.windows(2).any(|two| two == b"//") => Err("the prefix contains '//'"),
         _ => match std::str::from_utf8(prefix) {
             Ok(prefix) if prefix.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte)) => Ok(prefix),
             _ => Err("the prefix contains what no path does"),
@@ -204,7 +217,7 @@ pub mod tests {
         for good in ["/", "/msgbus/", "/a/b/", "/%20/"] {
             assert_eq!(check_prefix(good.as_bytes()), Ok(good));
         }
-        for bad in ["", "a/", "/a", "/a?/", "/a #/", "/Zoë/", "/\n/"] {
+        for bad in ["", "a/", "/a", "//", "/a//", "/a?/", "/a #/", "/Zoë/", "/\n/"] {
             assert!(check_prefix(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }
