@@ -5,6 +5,7 @@
  */
 #include "check.h"
 
+#include <pthread.h>
 #include <strings.h>
 
 static host *h;
@@ -438,6 +439,77 @@ static void slow(void) {
   }
 }
 
+/* Old messages are looked for among what is unsent: not among any number of them. */
+static void crowded(void) {
+  for (uint64_t how = ENCKE_SLOW_DROP_OLD; how <= ENCKE_SLOW_LATEST; how++) {
+    SECTION("slow: very many small messages");
+    CHECK_OK(encke_channel_set(h->s, "crowd", ENCKE_CHANNEL_SLOW, how));
+    CHECK_OK(encke_channel_set(h->s, "crowd", ENCKE_CHANNEL_BACKLOG, 64 << 20));
+    peer *p = peer_tcp_small(port);
+    encke_id id = next_request(p, SSE);
+    CHECK_OK(subscribe(id, "crowd"));
+    UNTIL(has(p, "id: "));
+    p->paused = 1;
+    char *large = pattern(6 << 20, 1);
+    for (size_t i = 0; i < 6 << 20; i++) large[i] = 'x';
+    encke_message m;
+    memset(&m, 0, sizeof m);
+    m.data = large, m.len = 6 << 20;
+    CHECK_OK(encke_publish(h->s, 0, "crowd", &m, sizeof m));
+    QUIESCE();
+    uint64_t before = host_stats(h).dropped;
+    for (int i = 0; i < 2000; i++) {
+      publish("crowd", "small");
+      if (i % 500 == 0) QUIESCE();
+    }
+    QUIESCE();
+    uint64_t dropped = host_stats(h).dropped - before;
+    CHECK(dropped >= 2000 - 1024 && dropped < 2000 - 512);
+    free(large);
+    peer_close(p);
+    UNTIL(host_last(h, ENCKE_EV_DONE, id) != NULL);
+  }
+}
+
+static void *set_heartbeat(void *unused) {
+  (void)unused;
+  return encke_channel_set(h->s, "beats", ENCKE_CHANNEL_HEARTBEAT_MS, 1) == ENCKE_OK ? NULL : (void *)1;
+}
+
+static void *publish_and_go(void *unused) {
+  (void)unused;
+  encke_message m;
+  memset(&m, 0, sizeof m);
+  m.data = "x", m.len = 1;
+  return encke_publish(h->s, 0, "short", &m, sizeof m) == ENCKE_OK ? NULL : (void *)1;
+}
+
+static void in_a_thread(void *(*f)(void *)) {
+  pthread_t thread;
+  void *failed;
+  CHECK(pthread_create(&thread, NULL, f, NULL) == 0 && pthread_join(thread, &failed) == 0);
+  CHECK(!failed);
+}
+
+static void from_threads(void) {
+  SECTION("a heartbeat that is set holds at once, for a stream that had none");
+  CHECK_OK(encke_channel_set(h->s, "beats", ENCKE_CHANNEL_HEARTBEAT_MS, 0));
+  peer *p = peer_tcp(port);
+  CHECK_OK(subscribe(next_request(p, SSE), "beats"));
+  UNTIL(has(p, "id: "));
+  QUIESCE();
+  in_a_thread(set_heartbeat);
+  UNTIL(has(p, "\n:\n"));
+  peer_close(p);
+  encke_channel_facts none;
+  UNTIL(encke_channel_get(h->s, "beats", &none, sizeof none) == 0);
+  SECTION("what nobody listens to goes in its time");
+  CHECK_OK(encke_channel_set(h->s, "short", ENCKE_CHANNEL_TTL_MS, 200));
+  QUIESCE();
+  in_a_thread(publish_and_go);
+  UNTIL(encke_channel_get(h->s, "short", &none, sizeof none) == 0);
+}
+
 static void the_end(void) {
   SECTION("drain ends subscriptions well");
   peer *p = peer_tcp(port), *q = peer_tcp(port);
@@ -467,6 +539,8 @@ int main(void) {
   several();
   names();
   slow();
+  crowded();
+  from_threads();
   the_end();
   host_close(h);
   return check_end();

@@ -61,6 +61,39 @@ static size_t count(peer *p) {
   return n;
 }
 
+/* One loop does not come while very much is published: what waits for it is bounded, and its subscribers are told. */
+static void stands_still(void) {
+  SECTION("a loop that stands still");
+  host *speaker = HOST_PLAIN();
+  host *still = HOST({ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_DONE)}, {ENCKE_OPT_MAX_MEMORY, 4 << 20});
+  CHECK_OK(encke_share(still->e, speaker->s));
+  int port = host_listen(still);
+  CHECK_OK(encke_channel_set(still->s, "old", ENCKE_CHANNEL_SLOW, ENCKE_SLOW_DROP_OLD));
+  peer *closed = subscribe(still, port, "much", ENCKE_TRANSPORT_SSE, "");
+  peer *stays = subscribe(still, port, "old", ENCKE_TRANSPORT_SSE, "");
+  UNTIL(closed->n && stays->n && memmem(closed->in, closed->n, "id: ", 4) && memmem(stays->in, stays->n, "id: ", 4));
+  uint64_t before = host_stats(speaker).memory;
+  char *text = need(malloc(10001));
+  memset(text, 'x', 10000), text[10000] = 0;
+  for (int i = 0; i < 2000; i++) CHECK_OK(publish(speaker->s, i % 2 ? "much" : "old", text));
+  CHECK(host_stats(speaker).memory - before < 8 << 20); /* a megabyte waits, and there are two histories */
+  UNTIL(closed->eof);
+  CHECK(memcmp(closed->in + closed->n - 5, "0\r\n\r\n", 5) == 0);
+  CHECK(host_stats(still).dropped > 0);
+  char since[64];
+  const char *id = NULL;
+  for (const char *at = closed->in; (at = memmem(at, closed->n - (size_t)(at - closed->in), "id: ", 4)); at += 4) id = at;
+  CHECK(id != NULL && sscanf(id, "id: %63[0-9a-f:]", since) == 1);
+  peer *back = subscribe(still, port, "much", ENCKE_TRANSPORT_SSE, textf("?since=%s", since));
+  UNTIL(back->n && memmem(back->in, back->n, "event: recovered\ndata: no\n", 26));
+  CHECK_OK(publish(speaker->s, "old", "<and on it goes>"));
+  UNTIL(memmem(stays->in, stays->n, "<and on it goes>", 16));
+  peer_close(closed), peer_close(stays), peer_close(back);
+  free(text);
+  host_close(still);
+  host_close(speaker);
+}
+
 int main(void) {
   int ports[2];
   for (int i = 0; i < 2; i++) {
@@ -121,6 +154,11 @@ int main(void) {
   CHECK_OK(publish(late->s, "own", "x"));
   CHECK_RC(encke_share(late->e, hosts[0]->s), ENCKE_E_STATE);
   host_close(late);
+  late = HOST_PLAIN();
+  CHECK_OK(encke_channel_set(late->s, "own", ENCKE_CHANNEL_HISTORY, 1)); /* it would be lost */
+  CHECK_RC(encke_share(late->e, hosts[0]->s), ENCKE_E_STATE);
+  host_close(late);
+  stands_still();
 
   SECTION("one ends, the other goes on");
   for (int i = 0; i < CLIENTS; i += 2) peer_close(clients[i]);

@@ -293,7 +293,9 @@ typedef struct encke_message {
 #define ENCKE_OPT_LOW_WATER              14  /**< Unsent body bytes of one answer below which ENCKE_EV_WRITABLE
                                                   comes, default 64 KiB. */
 #define ENCKE_OPT_MAX_MEMORY             15  /**< Bytes of buffers over all connections, default 256 MiB; beyond,
-                                                  reading pauses, and who waited too long gets 503. */
+                                                  reading pauses, and who waited too long gets 503. As many again
+                                                  for the messages of channels, with their histories: see
+                                                  encke_share. */
 #define ENCKE_OPT_MAX_HELD               16  /**< Live. Requests in the host's hands over all connections, default
                                                   65,536; 0: pause, see F4. */
 #define ENCKE_OPT_BODY_WINDOW            17  /**< Bytes of one large body or tunnel with the host that it has not
@@ -970,9 +972,10 @@ ENCKE_API int encke_unsubscribe(encke_sender *sender, encke_id id, const char *c
 
 /**
  * From now on this encke has the channels, histories and positions of another: one encke per thread, and a message that
- * is published in any reaches the subscribers of all. Before it has published or subscribed anything. `other` keeps
- * nothing of e, and may be freed before it. [loop thread]
- * ENCKE_E_STATE: e has channels of its own already; ENCKE_E_INVAL: other is NULL; ENCKE_E_CLOSED: the encke of other was
+ * is published in any reaches the subscribers of all. Before it has published, subscribed or set anything: options of
+ * channels are set after it, and hold for all. What the messages may occupy is ENCKE_OPT_MAX_MEMORY of the encke whose
+ * channels they were first. `other` keeps nothing of e, and may be freed before it. [loop thread]
+ * ENCKE_E_STATE: e has channels of its own already, or options of channels; ENCKE_E_INVAL: other is NULL; ENCKE_E_CLOSED: the encke of other was
  * freed. Since 0.1.
  */
 ENCKE_API int encke_share(encke *e, encke_sender *other);

@@ -269,9 +269,10 @@ pub unsafe extern "C" fn encke_unsubscribe(sender: *mut encke_sender, id: encke_
 }
 
 /// From now on this encke has the channels, histories and positions of another: one encke per thread, and a message that
-/// is published in any reaches the subscribers of all. Before it has published or subscribed anything. `other` keeps
-/// nothing of e, and may be freed before it. [loop thread]
-/// ENCKE_E_STATE: e has channels of its own already; ENCKE_E_INVAL: other is NULL; ENCKE_E_CLOSED: the encke of other was
+/// is published in any reaches the subscribers of all. Before it has published, subscribed or set anything: options of
+/// channels are set after it, and hold for all. What the messages may occupy is ENCKE_OPT_MAX_MEMORY of the encke whose
+/// channels they were first. `other` keeps nothing of e, and may be freed before it. [loop thread]
+/// ENCKE_E_STATE: e has channels of its own already, or options of channels; ENCKE_E_INVAL: other is NULL; ENCKE_E_CLOSED: the encke of other was
 /// freed. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_share(e: *mut encke, other: *mut encke_sender) -> c_int {

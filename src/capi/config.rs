@@ -41,7 +41,8 @@ pub const ENCKE_OPT_ANSWER_TIMEOUT_MS: c_int = 12;
 pub const ENCKE_OPT_HIGH_WATER: c_int = 13;
 /// Unsent body bytes of one answer below which ENCKE_EV_WRITABLE comes, default 64 KiB.
 pub const ENCKE_OPT_LOW_WATER: c_int = 14;
-/// Bytes of buffers over all connections, default 256 MiB; beyond, reading pauses, and who waited too long gets 503.
+/// Bytes of buffers over all connections, default 256 MiB; beyond, reading pauses, and who waited too long gets 503. As many
+/// again for the messages of channels, with their histories: see encke_share.
 pub const ENCKE_OPT_MAX_MEMORY: c_int = 15;
 /// Live. Requests in the host's hands over all connections, default 65,536; 0: pause, see F4.
 pub const ENCKE_OPT_MAX_HELD: c_int = 16;

@@ -128,6 +128,7 @@ pub unsafe fn any_thread(sender: *mut encke_sender, f: impl FnOnce(&encke_sender
 #[cold]
 fn poison(sender: &encke_sender) -> c_int {
     sender.poisoned.store(true, SeqCst);
+    sender.mailbox.close(); // nothing that is published waits for it, and it leaves the hub
     sender.waker.wake();
     ENCKE_E_PANIC
 }

@@ -217,6 +217,7 @@ pub unsafe extern "C" fn encke_free(e: *mut encke) {
         if !sender.poisoned.load(SeqCst) {
             inner.driver.shut_down();
         }
+        inner.driver.leave_hub();
         inner.let_go();
         for held in inner.heads.drain(..).flatten() {
             sender.keep_head(held);

@@ -115,6 +115,7 @@ impl Engine {
             Submission::Close { id, code, reason } => self.close_socket(id, code, &reason),
             Submission::Pass { id, mount } => self.passed.push_back((id, mount)),
             Submission::Deliver(message) => self.hear(&message),
+            Submission::Missed(n) => self.push.feeds.lose(n),
             _ => {}
         }
     }

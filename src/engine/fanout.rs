@@ -18,6 +18,8 @@ use super::event::{End, What};
 use super::exchange;
 use super::Engine;
 
+/// Messages that a subscriber may have unsent whose oldest ones are dropped: to look for one is work for each of them.
+const MOST_PIECES: usize = 1024;
 /// Bytes of messages that are put together.
 const MOST_BUNDLED: u64 = 64 << 10;
 
@@ -25,6 +27,8 @@ const MOST_BUNDLED: u64 = 64 << 10;
 pub struct Push {
     pub(super) hub: Option<(Arc<Hub>, Member)>,
     pub(super) feeds: Feeds,
+    /// What the hub's number of heartbeats was when they were planned.
+    heartbeats: u64,
     /// Fields of the answers to long polls that wait.
     pub(super) poll_lines: HashMap<u32, (Vec<u8>, Seen)>,
     taken: Vec<Arc<Message>>,
@@ -34,7 +38,14 @@ pub struct Push {
 
 impl Push {
     pub(super) fn new() -> Push {
-        Push { hub: None, feeds: Feeds::new(), poll_lines: HashMap::new(), taken: Vec::new(), bundle: None }
+        Push {
+            hub: None,
+            feeds: Feeds::new(),
+            heartbeats: 0,
+            poll_lines: HashMap::new(),
+            taken: Vec::new(),
+            bundle: None,
+        }
     }
 
     pub(super) fn position(&self, n: u64) -> Position {
@@ -52,6 +63,11 @@ impl Engine {
 
     pub fn hub(&self) -> Option<&(Arc<Hub>, Member)> {
         self.push.hub.as_ref()
+    }
+
+    /// From now on there is none.
+    pub fn take_hub(&mut self) -> Option<(Arc<Hub>, Member)> {
+        self.push.hub.take()
     }
 
     pub fn has_subscribers(&self) -> bool {
@@ -246,9 +262,13 @@ impl Engine {
         let Some((slow, most)) = self.push.feeds.limits(slot) else { return true };
         if slow == Slow::Latest && !message.parts.key.is_empty() {
             let key = &message.parts.key;
-            needed -= self.drop_unsent(slot, u64::MAX, |old| old.channel == message.channel && old.parts.key == *key);
+            needed -= self
+                .drop_unsent(slot, u64::MAX, u64::MAX, |old| old.channel == message.channel && old.parts.key == *key);
         }
         let full = self.push.hub.as_ref().is_some_and(|(hub, _)| hub.is_full());
+        if matches!(slow, Slow::DropOld | Slow::Latest) && self.pieces(slot) >= MOST_PIECES {
+            needed -= self.drop_unsent(slot, u64::MAX, MOST_PIECES as u64 / 4, |_| true);
+        }
         if needed <= most && !full {
             return true;
         }
@@ -264,18 +284,25 @@ impl Engine {
             Slow::DropOld | Slow::Latest => {
                 // A quarter more, so that not every message has to look for old ones.
                 let too_much = if full { u64::MAX } else { needed - most + most / 4 };
-                self.drop_unsent(slot, too_much, |_| true);
+                self.drop_unsent(slot, too_much, u64::MAX, |_| true);
                 true
             }
         }
     }
 
-    /// Takes back messages that have not begun to go out, the oldest first, until so many bytes are saved: how many bytes
-    /// those were.
-    fn drop_unsent(&mut self, slot: u32, bytes: u64, which: impl Fn(&Message) -> bool) -> u64 {
+    /// Pieces of which the unsent output of a subscriber consists.
+    fn pieces(&mut self, slot: u32) -> usize {
+        let mut pieces = 0;
+        self.with_output(slot, |output, _, _| pieces = output.pieces());
+        pieces
+    }
+
+    /// Takes back messages that have not begun to go out, the oldest first, until so many bytes are saved, or so many
+    /// messages: how many bytes those were.
+    fn drop_unsent(&mut self, slot: u32, bytes: u64, messages: u64, which: impl Fn(&Message) -> bool) -> u64 {
         let (mut saved, mut n) = (0, 0);
         self.with_output(slot, |output, _, exchange| {
-            (saved, n) = output.take_back_shared(bytes, which);
+            (saved, n) = output.take_back_shared(bytes, messages, which);
             exchange.given -= saved;
             exchange.unsent -= saved;
         });
@@ -291,7 +318,7 @@ impl Engine {
 
     /// Ends a subscriber that does not keep up: it has whole messages, and may come back for the others.
     fn end_lagging(&mut self, slot: u32) {
-        self.drop_unsent(slot, u64::MAX, |_| true);
+        self.drop_unsent(slot, u64::MAX, u64::MAX, |_| true);
         self.end_subscription(slot, End::Limit);
     }
 
@@ -339,6 +366,9 @@ impl Engine {
     /// When something is due that concerns no single connection.
     pub(super) fn push_deadline(&self) -> Option<u64> {
         let (hub, _) = self.push.hub.as_ref()?;
+        if hub.heartbeats() != self.push.heartbeats {
+            return Some(self.now);
+        }
         match (hub.next_expiry(), self.push.feeds.next_beat()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -349,6 +379,11 @@ impl Engine {
         let Some((hub, _)) = &self.push.hub else { return };
         if hub.next_expiry().is_some_and(|at| at <= self.now) {
             hub.sweep(self.now);
+        }
+        let heartbeats = hub.heartbeats();
+        if heartbeats != self.push.heartbeats {
+            self.push.heartbeats = heartbeats;
+            self.push.feeds.plan_beats(self.now);
         }
         self.push.feeds.beat(self.now);
     }

@@ -208,9 +208,14 @@ impl Output {
         self.push_segment(Segment::Bundle(bundle));
     }
 
-    /// Takes messages out that are wanted no more, the oldest first, until so many bytes are saved; none that has begun
-    /// to go out or that the driver was promised. How many bytes and messages those were.
-    pub fn take_back_shared(&mut self, bytes: u64, which: impl Fn(&Message) -> bool) -> (u64, u64) {
+    /// Pieces that wait, but those that are copied together.
+    pub fn pieces(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Takes messages out that are wanted no more, the oldest first, until so many bytes are saved, or so many messages are
+    /// out; none that has begun to go out or that the driver was promised. How many bytes and messages those were.
+    pub fn take_back_shared(&mut self, bytes: u64, messages: u64, which: impl Fn(&Message) -> bool) -> (u64, u64) {
         let (mut saved, mut n) = (0, 0);
         // Where a segment begins, counted from what is sent.
         let mut at = -(self.offset as i64);
@@ -223,7 +228,7 @@ impl Output {
             let begins = at;
             at += len;
             let Segment::Shared { message, .. } = segment else { return true };
-            if begins < promised || begins < 0 || saved >= bytes || !which(message) {
+            if begins < promised || begins < 0 || saved >= bytes || n >= messages || !which(message) {
                 return true;
             }
             saved += len as u64;
@@ -419,6 +424,8 @@ fn give_back(mut buffer: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::push::message::{Account, Parts};
+    use crate::push::position::Position;
 
     struct Loan(&'static [u8]);
     impl Lent for Loan {
@@ -503,6 +510,23 @@ mod tests {
             assert!(held <= 4 * QUEUED as usize, "{held} bytes for {}", out.len());
             assert!(spare.len() <= 1 + out.segments.len());
         }
+    }
+
+    #[test]
+    fn messages_are_taken_back_oldest_first() {
+        let message = |n: u64, data: &[u8]| {
+            let parts = Parts { data: data.into(), key: format!("{}", n % 2), ..Parts::default() };
+            Arc::new(Message::new("a".into(), Position { epoch: 1, n }, 0, parts, Account::default()))
+        };
+        let (mut out, mut released, mut spare) = (Output::default(), Vec::new(), Vec::new());
+        for n in 0..6 {
+            out.push_shared(message(n, &[b'0' + n as u8; 2]), Form::Plain);
+        }
+        out.advance(1, &mut released, &mut spare); // the first has begun to go out
+        assert_eq!(out.take_back_shared(u64::MAX, 2, |_| true), (4, 2), "as many as were asked");
+        assert_eq!(out.take_back_shared(u64::MAX, u64::MAX, |old| old.parts.key == "0"), (2, 1));
+        assert_eq!(out.pieces(), 3);
+        assert_eq!(drain(&mut out, 100, &mut released), b"03355");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::clock;
 use super::driver::Driver;
 use super::wake::Waker;
-use crate::engine::mailbox::{Mailbox, Submission};
+use crate::engine::mailbox::Mailbox;
 use crate::push::hub::{Hub, Outlet};
 use crate::push::message::Message;
 use crate::PUSH;
@@ -21,19 +21,34 @@ const SLICE_MICROSECONDS: u64 = 1_500;
 /// Sends between two looks at the clock.
 const UNTIMED: u32 = 16;
 
+/// Of what all buffers may have, the part that may wait for the loop.
+const WAITING: u64 = 4;
+
 /// The way from a hub to one encke's loop.
 struct Inbox {
     mailbox: Arc<Mailbox>,
     waker: Arc<Waker>,
+    /// Bytes of messages that may wait.
+    most: u64,
 }
 
 impl Outlet for Inbox {
     fn deliver(&self, message: Arc<Message>) -> bool {
-        self.mailbox.push(Submission::Deliver(message)).unwrap_or(false)
+        self.mailbox.deliver(message, self.most)
     }
 
     fn wake(&self) {
         self.waker.wake();
+    }
+
+    fn nudge(&self) {
+        if self.mailbox.wake() {
+            self.waker.wake();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.mailbox.is_closed()
     }
 }
 
@@ -44,14 +59,16 @@ impl Driver {
             return;
         }
         self.leave_hub();
-        let inbox = Inbox { mailbox: self.mailbox().clone(), waker: self.waker().clone() };
+        let most = self.engine.settings.max_memory / WAITING;
+        let inbox = Inbox { mailbox: self.mailbox().clone(), waker: self.waker().clone(), most };
         let member = hub.attach(Arc::new(inbox));
         self.engine.set_hub(hub, member);
     }
 
-    pub(super) fn leave_hub(&mut self) {
-        if let (true, Some((hub, member))) = (PUSH, self.engine.hub()) {
-            hub.detach(*member);
+    /// Takes part in no hub any more.
+    pub fn leave_hub(&mut self) {
+        if let (true, Some((hub, member))) = (PUSH, self.engine.take_hub()) {
+            hub.detach(member);
         }
     }
 

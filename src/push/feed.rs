@@ -11,6 +11,7 @@ use super::form::Form;
 use super::globs;
 use super::message::Message;
 use super::policy::{prefix_of, Choice, Policy, Slow};
+use super::prefixes::Lengths;
 
 /// No subscriber, no seat.
 pub const NONE: u32 = u32::MAX;
@@ -127,6 +128,28 @@ impl Feed {
     }
 }
 
+/// A message for everybody in a feed.
+fn offer(feeds: &mut [Option<Feed>], active: &mut VecDeque<u32>, at: u32, message: &Arc<Message>) {
+    let Some(Some(feed)) = feeds.get_mut(at as usize) else { return };
+    feed.log.push_back(message.clone());
+    feed.log_bytes += message.size();
+    // A burst may be larger than a backlog: it is not the subscribers' fault. Only what is many times that has to go before
+    // all were offered it.
+    let most = feed.policy.get(Choice::Backlog).saturating_mul(MOST_BACKLOGS);
+    while feed.log_bytes > most && feed.log.len() > 1 {
+        if let Some(oldest) = feed.log.pop_front() {
+            feed.log_bytes -= oldest.size();
+            feed.lost = oldest.position.n;
+        }
+    }
+    feed.left = feed.seats.len();
+    if !feed.active {
+        feed.active = true;
+        (feed.looked, feed.offered) = (0, message.position.n);
+        active.push_back(at);
+    }
+}
+
 /// Room for one more, and a quarter: lists of very many are not to be half empty.
 fn reserve<T>(list: &mut Vec<T>) {
     if list.len() == list.capacity() {
@@ -152,8 +175,10 @@ pub struct Turn {
 pub struct Feeds {
     feeds: Vec<Option<Feed>>,
     free: Vec<u32>,
+    /// Feeds of channels, and those of prefixes without their star.
     names: HashMap<Arc<str>, u32>,
-    prefixes: Vec<u32>,
+    prefixes: HashMap<Box<str>, u32>,
+    lengths: Lengths,
     /// By the slot of their exchange.
     subscribers: Vec<Option<Box<Subscriber>>>,
     count: u64,
@@ -204,10 +229,7 @@ impl Feeds {
 
     /// Seats a subscriber in the feed of a channel or prefix. False: it sits there.
     pub fn join(&mut self, slot: u32, pattern: &str, policy: &Arc<Policy>, now: u64) -> bool {
-        let feed = match self.names.get(pattern) {
-            Some(feed) => *feed,
-            None => self.open(pattern, policy),
-        };
+        let feed = self.find(pattern).unwrap_or_else(|| self.open(pattern, policy));
         let Some(subscriber) = self.subscribers.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
             return false;
         };
@@ -240,6 +262,14 @@ impl Feeds {
         true
     }
 
+    fn find(&self, pattern: &str) -> Option<u32> {
+        match prefix_of(pattern) {
+            Some(prefix) => self.prefixes.get(prefix),
+            None => self.names.get(pattern),
+        }
+        .copied()
+    }
+
     fn open(&mut self, pattern: &str, policy: &Arc<Policy>) -> u32 {
         let pattern: Arc<str> = pattern.into();
         let feed = Feed {
@@ -263,17 +293,29 @@ impl Feeds {
             self.feeds.push(None);
         }
         self.feeds[at as usize] = Some(feed);
-        if prefix_of(&pattern).is_some() {
-            self.prefixes.push(at);
+        match prefix_of(&pattern) {
+            Some(prefix) => {
+                self.lengths.add(prefix);
+                self.prefixes.insert(prefix.into(), at);
+            }
+            None => {
+                self.names.insert(pattern, at);
+            }
         }
-        self.names.insert(pattern, at);
         at
     }
 
     fn close(&mut self, at: u32) {
         if let Some(feed) = self.feeds.get_mut(at as usize).and_then(Option::take) {
-            self.names.remove(&feed.pattern);
-            self.prefixes.retain(|other| *other != at);
+            match prefix_of(&feed.pattern) {
+                Some(prefix) => {
+                    self.lengths.remove(prefix);
+                    self.prefixes.remove(prefix);
+                }
+                None => {
+                    self.names.remove(&feed.pattern);
+                }
+            }
             if feed.active {
                 self.active.retain(|other| *other != at);
             }
@@ -289,7 +331,7 @@ impl Feeds {
 
     /// It leaves one channel and stays a subscriber. False: it was not there.
     pub fn leave(&mut self, slot: u32, pattern: &str) -> bool {
-        let Some(feed) = self.names.get(pattern).copied() else { return false };
+        let Some(feed) = self.find(pattern) else { return false };
         let Some(subscriber) = self.at_mut(slot) else { return false };
         let Some(at) = subscriber.seats.iter().position(|seat| seat.feed == feed) else { return false };
         let seat = subscriber.seats.remove(at);
@@ -350,41 +392,38 @@ impl Feeds {
 
     /// A message of the hub: whoever wants it will have a turn.
     pub fn hear(&mut self, message: &Arc<Message>) {
-        debug_assert!(message.position.n > self.heard);
+        if message.position.n <= self.heard {
+            return; // it was given up
+        }
         self.heard = message.position.n;
-        if let Some(feed) = self.names.get(&message.channel).copied() {
-            self.offer(feed, message);
+        let Feeds { feeds, names, prefixes, lengths, active, .. } = self;
+        if let Some(feed) = names.get(&message.channel) {
+            offer(feeds, active, *feed, message);
         }
-        for i in 0..self.prefixes.len() {
-            let feed = self.prefixes[i];
-            let fits = self.feeds[feed as usize].as_ref().and_then(|feed| prefix_of(&feed.pattern));
-            if fits.is_some_and(|prefix| message.channel.starts_with(prefix)) {
-                self.offer(feed, message);
+        for prefix in lengths.of(&message.channel) {
+            if let Some(feed) = prefixes.get(prefix) {
+                offer(feeds, active, *feed, message);
             }
         }
     }
 
-    fn offer(&mut self, at: u32, message: &Arc<Message>) {
-        let Some(Some(feed)) = self.feeds.get_mut(at as usize) else { return };
-        feed.log.push_back(message.clone());
-        feed.log_bytes += message.size();
-        // A burst may be larger than a backlog: it is not the subscribers' fault. Only what is many times that has to go
-        // before all were offered it.
-        let most = feed.policy.get(Choice::Backlog).saturating_mul(MOST_BACKLOGS);
-        while feed.log_bytes > most && feed.log.len() > 1 {
-            if let Some(oldest) = feed.log.pop_front() {
-                feed.log_bytes -= oldest.size();
-                feed.lost = oldest.position.n;
+    /// Messages up to this number did not come here, of whatever channels: everybody may have missed one.
+    pub fn lose(&mut self, n: u64) {
+        if n <= self.heard {
+            return;
+        }
+        self.heard = n;
+        for (at, feed) in self.feeds.iter_mut().enumerate() {
+            let Some(feed) = feed else { continue };
+            feed.lost = n;
+            feed.left = feed.seats.len();
+            if !feed.active {
+                feed.active = true;
+                (feed.looked, feed.offered) = (0, n);
+                self.active.push_back(at as u32);
             }
         }
-        feed.left = feed.seats.len();
-        if !feed.active {
-            feed.active = true;
-            (feed.looked, feed.offered) = (0, message.position.n);
-            self.active.push_back(at);
-        }
     }
-
     /// The number of the last message that came here.
     pub fn heard(&self) -> u64 {
         self.heard
@@ -479,6 +518,18 @@ impl Feeds {
 
     pub fn next_beat(&self) -> Option<u64> {
         Some(self.beat_at).filter(|at| *at != u64::MAX)
+    }
+
+    /// A heartbeat was set: what it was before may have been later, or none.
+    pub fn plan_beats(&mut self, now: u64) {
+        self.beat_at = u64::MAX;
+        for feed in self.feeds.iter_mut().flatten() {
+            feed.beat_at = match feed.policy.get(Choice::Heartbeat) {
+                0 => u64::MAX,
+                every => feed.beat_at.min(beat_after(now, every)),
+            };
+            self.beat_at = self.beat_at.min(feed.beat_at);
+        }
     }
 
     /// Begins the walks that are due.

@@ -190,3 +190,62 @@ fn anything_in_any_order() {
         assert_eq!(room.feeds.len(), there.len() as u64);
     }
 }
+
+#[test]
+fn a_heartbeat_that_is_set_holds_at_once() {
+    let mut room = Room::new();
+    room.policies.set("a", Choice::Heartbeat, 0);
+    let policy = room.policies.policy("a");
+    room.feeds.add(1, Subscriber::new(Transport::Sse, Form::Sse, None));
+    assert!(room.feeds.join(1, "a", &policy, 0));
+    assert_eq!(room.feeds.next_beat(), None);
+    for (every, expected) in
+        [(5_000, Some(beat_after(7_000, 5_000))), (1_000, Some(beat_after(7_000, 1_000))), (0, None)]
+    {
+        room.policies.set("a", Choice::Heartbeat, every);
+        room.policies.update("a", &policy);
+        room.feeds.plan_beats(7_000);
+        assert_eq!(room.feeds.next_beat(), expected);
+    }
+}
+
+#[test]
+fn who_may_have_missed_something_is_told() {
+    let mut room = Room::new();
+    room.come(1, &["a"]);
+    room.come(2, &["x/*", "a"]);
+    room.say("a");
+    room.n = 9;
+    room.feeds.lose(9);
+    let mut taken = Vec::new();
+    for slot in [1, 2] {
+        let turn = room.feeds.next(&mut 100).unwrap();
+        assert_eq!(turn.slot, slot);
+        assert!(room.feeds.take(slot, &mut taken), "{slot} has lost something");
+        assert!(!room.feeds.take(slot, &mut taken), "once");
+    }
+    room.feeds.hear(&message("a", 8));
+    room.all_turns();
+    room.come(3, &["a"]);
+    room.say("a");
+    room.all_turns();
+    assert_eq!(room.got[&3], [10]);
+}
+
+#[test]
+fn many_prefixes_are_found_by_their_length() {
+    let mut room = Room::new();
+    let patterns: Vec<String> = (0..1000).map(|n| format!("{n:03}/*")).collect();
+    for (slot, pattern) in patterns.iter().enumerate() {
+        room.come(slot as u32, &[pattern]);
+    }
+    room.come(1000, &["*", "00*", "007/a"]);
+    room.say("007/a");
+    room.all_turns();
+    assert_eq!((room.got[&7].len(), room.got[&8].len(), room.got[&1000].len()), (1, 0, 1));
+    assert!(room.feeds.leave(1000, "00*") && !room.feeds.leave(1000, "00*"));
+    room.feeds.remove(7);
+    room.say("007/b");
+    room.all_turns();
+    assert_eq!((room.got[&7].len(), room.got[&1000].len()), (1, 2));
+}

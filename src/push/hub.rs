@@ -12,12 +12,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::message::{Account, Message, Parts};
 use super::policy::{prefix_of, Choice, Policies, Policy};
 use super::position::Position;
+use super::prefixes::Lengths;
 
 /// Where the messages go that the subscribers of one encke want. Neither call waits.
 pub trait Outlet: Send + Sync {
     /// In the order of their numbers. True: it is to be woken.
     fn deliver(&self, message: Arc<Message>) -> bool;
     fn wake(&self);
+    /// A time has changed at which it is to look again.
+    fn nudge(&self) {
+        self.wake();
+    }
+    /// Nobody takes what is delivered any more.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// One of the outlets of a hub.
@@ -28,6 +37,11 @@ const SWEEP: usize = 256;
 const BUCKETS: usize = 1024;
 /// Messages that may go for a new one.
 const MOST_EVICTED: usize = 16 * 1024;
+/// Channels of a prefix that are looked at for who comes back: under one hold of the lock, and in all.
+const AT_A_TIME: usize = 256;
+const MOST_LOOKED_AT: usize = 16 * 1024;
+/// Messages that who comes back gets at the most.
+const MOST_MISSED: usize = 64 * 1024;
 
 fn from(name: &str) -> (Bound<&str>, Bound<&str>) {
     (Bound::Included(name), Bound::Unbounded)
@@ -57,17 +71,18 @@ struct Prefix {
 struct State {
     last: u64,
     channels: BTreeMap<Arc<str>, Channel>,
-    /// Under their pattern, "news/*".
+    /// Without their star.
     prefixes: HashMap<Box<str>, Prefix>,
-    /// The lengths of the prefixes in use, and how many have each.
-    lengths: BTreeMap<usize, usize>,
+    lengths: Lengths,
     policies: Policies,
     /// What channels may have lost that are gone with their history, by a hash of their name: a channel that comes to be
     /// again must not promise what it cannot know, and one number for all would make every other promise void.
     forgotten: Box<[u64]>,
     hasher: RandomState,
     expiring: BinaryHeap<Reverse<(u64, Arc<str>)>>,
-    outlets: Vec<Option<Arc<dyn Outlet>>>,
+    /// No number is given twice.
+    outlets: BTreeMap<Member, Arc<dyn Outlet>>,
+    members: Member,
 }
 
 pub struct Hub {
@@ -78,6 +93,8 @@ pub struct Hub {
     limit: AtomicU64,
     /// When the first channel expires; `u64::MAX`: none does.
     expiry: AtomicU64,
+    /// How often a heartbeat was set.
+    heartbeats: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -199,9 +216,8 @@ impl State {
     /// Everybody who wants the messages of this channel, each once.
     fn wanting(&self, name: &str, interest: &Interest) -> Vec<Member> {
         let mut members: Vec<Member> = interest.iter().map(|(member, _)| *member).collect();
-        for length in self.lengths.keys().take_while(|length| **length <= name.len()) {
-            let Some(prefix) = name.get(..*length) else { continue };
-            let Some(prefix) = self.prefixes.get(&*format!("{prefix}*")) else { continue };
+        for prefix in self.lengths.of(name) {
+            let Some(prefix) = self.prefixes.get(prefix) else { continue };
             for (member, _) in &prefix.interest {
                 if !members.contains(member) {
                     members.push(*member);
@@ -211,26 +227,69 @@ impl State {
         members
     }
 
-    fn join_prefix(&mut self, pattern: &str, member: Member) -> Arc<Policy> {
-        if !self.prefixes.contains_key(pattern) {
-            let policy = self.policies.policy(pattern);
-            self.prefixes.insert(pattern.into(), Prefix { interest: Interest::new(), policy });
-            *self.lengths.entry(pattern.len() - 1).or_default() += 1;
+    fn join_prefix(&mut self, prefix: &str, member: Member) -> Arc<Policy> {
+        if !self.prefixes.contains_key(prefix) {
+            let policy = self.policies.policy_of_prefix(prefix);
+            self.prefixes.insert(prefix.into(), Prefix { interest: Interest::new(), policy });
+            self.lengths.add(prefix);
         }
-        let prefix = self.prefixes.get_mut(pattern).expect("inserted above");
-        count(&mut prefix.interest, member);
-        prefix.policy.clone()
+        let users = self.prefixes.get_mut(prefix).expect("inserted above");
+        count(&mut users.interest, member);
+        users.policy.clone()
     }
 
-    fn drop_prefix(&mut self, pattern: &str) {
-        if self.prefixes.remove(pattern).is_some() {
-            if let Some(users) = self.lengths.get_mut(&(pattern.len() - 1)) {
-                *users -= 1;
-                if *users == 0 {
-                    self.lengths.remove(&(pattern.len() - 1));
-                }
+    fn drop_prefix(&mut self, prefix: &str) {
+        if self.prefixes.remove(prefix).is_some() {
+            self.lengths.remove(prefix);
+        }
+    }
+
+    /// Everybody, to be told of something outside the lock.
+    fn all(&self) -> Vec<Arc<dyn Outlet>> {
+        self.outlets.values().cloned().collect()
+    }
+
+    /// What some of the channels with a prefix have: those from this one on, or behind it. Where to go on.
+    fn gather(&mut self, prefix: &str, behind: Option<&str>, missed: &mut Missed, now: u64) -> Option<Arc<str>> {
+        let start = behind.map_or(Bound::Included(prefix), Bound::Excluded);
+        for (n, (name, channel)) in self.channels.range_mut::<str, _>((start, Bound::Unbounded)).enumerate() {
+            if !name.starts_with(prefix) {
+                return None;
+            }
+            missed.look(channel, now);
+            if n + 1 == AT_A_TIME {
+                return Some(name.clone());
             }
         }
+        None
+    }
+}
+
+/// What is found for who comes back.
+struct Missed {
+    /// It has everything up to here, and gets by itself what is behind the other.
+    after: u64,
+    until: u64,
+    messages: Vec<Arc<Message>>,
+    /// Nothing is known to be missing.
+    whole: bool,
+    looked_at: usize,
+}
+
+impl Missed {
+    fn look(&mut self, channel: &mut Channel, now: u64) {
+        channel.trim(now);
+        self.looked_at += 1;
+        self.whole &= channel.lost <= self.after;
+        let first = channel.history.partition_point(|message| message.position.n <= self.after);
+        let behind = channel.history.range(first..).take_while(|message| message.position.n <= self.until);
+        let room = MOST_MISSED - self.messages.len();
+        self.messages.extend(behind.take(room).cloned());
+        self.whole &= self.messages.len() < MOST_MISSED;
+    }
+
+    fn is_full(&self) -> bool {
+        self.looked_at >= MOST_LOOKED_AT || self.messages.len() >= MOST_MISSED
     }
 }
 
@@ -243,16 +302,18 @@ impl Hub {
             published: AtomicU64::new(0),
             limit: AtomicU64::new(u64::MAX),
             expiry: AtomicU64::new(u64::MAX),
+            heartbeats: AtomicU64::new(0),
             state: Mutex::new(State {
                 last: 0,
                 channels: BTreeMap::new(),
                 prefixes: HashMap::new(),
-                lengths: BTreeMap::new(),
+                lengths: Lengths::default(),
                 policies: Policies::default(),
                 forgotten: Box::default(),
                 hasher: RandomState::new(),
                 expiring: BinaryHeap::new(),
-                outlets: Vec::new(),
+                outlets: BTreeMap::new(),
+                members: 0,
             }),
         }
     }
@@ -280,33 +341,31 @@ impl Hub {
         self.published.load(Relaxed)
     }
 
-    /// Puts a channel with a history into the list of those that expire.
-    fn expire_later(&self, state: &mut State, name: &Arc<str>) {
-        if let Some(channel) = state.channels.get_mut(name) {
-            let Some(at) = channel.expiry() else { return };
-            if channel.expires.is_none_or(|other| at < other) {
-                channel.expires = Some(at);
-                state.expiring.push(Reverse((at, name.clone())));
-                self.expiry.fetch_min(at, Relaxed);
-            }
+    /// Puts a channel with a history into the list of those that expire. True: it is the first of them.
+    fn expire_later(&self, state: &mut State, name: &Arc<str>) -> bool {
+        let Some(channel) = state.channels.get_mut(name) else { return false };
+        let Some(at) = channel.expiry() else { return false };
+        if channel.expires.is_some_and(|other| other <= at) {
+            return false;
         }
+        channel.expires = Some(at);
+        state.expiring.push(Reverse((at, name.clone())));
+        self.expiry.fetch_min(at, Relaxed) > at
     }
 
     pub fn attach(&self, outlet: Arc<dyn Outlet>) -> Member {
         let mut state = self.state();
-        let at = state.outlets.iter().position(Option::is_none).unwrap_or(state.outlets.len());
-        if at == state.outlets.len() {
-            state.outlets.push(None);
-        }
-        state.outlets[at] = Some(outlet);
-        at as Member
+        state.members += 1;
+        let member = state.members;
+        state.outlets.insert(member, outlet);
+        member
     }
 
     /// The outlet is gone, with every subscriber that it had.
     pub fn detach(&self, member: Member) {
         let mut state = self.state();
-        if let Some(outlet) = state.outlets.get_mut(member as usize) {
-            *outlet = None;
+        if state.outlets.remove(&member).is_none() {
+            return;
         }
         let mut idle = Vec::new();
         for (name, channel) in &mut state.channels {
@@ -323,20 +382,22 @@ impl Hub {
         }
         let empty: Vec<Box<str>> =
             state.prefixes.iter().filter(|(_, p)| p.interest.is_empty()).map(|(name, _)| name.clone()).collect();
-        for pattern in empty {
-            state.drop_prefix(&pattern);
+        for prefix in empty {
+            state.drop_prefix(&prefix);
         }
     }
 
-    /// Whether anything was ever said here, or anybody listens.
+    /// Whether nothing was ever said or set here, and nobody listens.
     pub fn is_fresh(&self) -> bool {
         let state = self.state();
-        state.last == 0 && state.channels.is_empty() && state.prefixes.is_empty()
+        state.last == 0 && state.channels.is_empty() && state.prefixes.is_empty() && state.policies.is_empty()
     }
 
     /// Publishes; `awake` needs no waking.
     pub fn publish(&self, name: &str, parts: Parts, now: u64, awake: Option<Member>) {
         let mut wake: Vec<Arc<dyn Outlet>> = Vec::new();
+        let mut nudge = Vec::new();
+        let mut over = Vec::new();
         {
             let mut state = self.state();
             state.last += 1;
@@ -350,13 +411,17 @@ impl Hub {
             channel.trim(now);
             let interest = channel.interest.clone();
             for member in state.wanting(&name, &interest) {
-                if let Some(Some(outlet)) = state.outlets.get(member as usize) {
+                if let Some(outlet) = state.outlets.get(&member) {
                     if outlet.deliver(message.clone()) && awake != Some(member) {
                         wake.push(outlet.clone());
+                    } else if outlet.is_over() {
+                        over.push(member);
                     }
                 }
             }
-            self.expire_later(&mut state, &name);
+            if self.expire_later(&mut state, &name) && awake.is_none() {
+                nudge = state.all(); // nobody's timer is set for that
+            }
             state.forget_if_idle(&name);
             self.make_room(&mut state);
         }
@@ -364,11 +429,17 @@ impl Hub {
         for outlet in wake {
             outlet.wake();
         }
+        for outlet in nudge {
+            outlet.nudge();
+        }
+        for member in over {
+            self.detach(member);
+        }
     }
 
-    /// Bytes that all messages may occupy: history beyond is given up, the oldest first.
+    /// Bytes that all messages may occupy: history beyond is given up, the oldest first. The first word counts.
     pub fn set_limit(&self, bytes: u64) {
-        self.limit.store(bytes, Relaxed);
+        let _ = self.limit.compare_exchange(u64::MAX, bytes, Relaxed, Relaxed);
     }
 
     /// Whether a message of this size may be published at all.
@@ -403,62 +474,68 @@ impl Hub {
         let position = Position { epoch: self.epoch, n: state.last };
         let ours = since.is_some_and(|since| since.epoch == self.epoch && since.n <= state.last);
         let after = since.filter(|_| ours).map_or(u64::MAX, |since| since.n);
-        let mut missed: Vec<Arc<Message>> = Vec::new();
-        let mut whole = ours;
+        let mut missed = Missed { after, until: position.n, messages: Vec::new(), whole: ours, looked_at: 0 };
         let mut policies = Vec::with_capacity(patterns.len());
-        let mut forgotten = false;
-        let mut look = |channel: &mut Channel| {
-            channel.trim(now);
-            whole &= channel.lost <= after;
-            let first = channel.history.partition_point(|message| message.position.n <= after);
-            missed.extend(channel.history.range(first..).cloned());
-        };
+        // Prefixes with more channels than are looked at under one hold of the lock, and how far that has come.
+        let mut long: Vec<(&str, Arc<str>)> = Vec::new();
+        let mut prefixed = false;
         for pattern in patterns {
             match prefix_of(pattern) {
                 None => {
                     let (_, channel) = state.channel(pattern);
                     count(&mut channel.interest, member);
-                    look(channel);
+                    missed.look(channel, now);
                     policies.push(channel.policy.clone());
                 }
                 Some(prefix) => {
-                    if since.is_some() {
-                        for (name, channel) in state.channels.range_mut::<str, _>(from(prefix)) {
-                            if !name.starts_with(prefix) {
-                                break;
-                            }
-                            look(channel);
-                        }
+                    prefixed = true;
+                    policies.push(state.join_prefix(prefix, member));
+                    if since.is_some() && !missed.is_full() {
+                        let rest = state.gather(prefix, None, &mut missed, now);
+                        long.extend(rest.map(|last| (prefix, last)));
                     }
-                    // What was forgotten may have had this prefix.
-                    forgotten |= state.forgotten.iter().any(|lost| *lost > after);
-                    policies.push(state.join_prefix(pattern, member));
                 }
             }
         }
+        while let Some((prefix, last)) = long.pop().filter(|_| !missed.is_full()) {
+            drop(state);
+            state = self.state();
+            let rest = state.gather(prefix, Some(&last), &mut missed, now);
+            long.extend(rest.map(|last| (prefix, last)));
+        }
+        // What was forgotten, in the meantime too, may have had the prefix; and what was not looked at is not known.
+        let unknown = prefixed && (missed.is_full() || state.forgotten.iter().any(|lost| *lost > after));
+        drop(state);
+        let Missed { messages: mut missed, whole, .. } = missed;
         missed.sort_unstable_by_key(|message| message.position.n);
         missed.dedup_by_key(|message| message.position.n);
-        let recovered = since.map(|_| whole && !forgotten);
+        let recovered = since.map(|_| whole && !unknown);
         Start { position, missed, recovered, policies }
     }
 
     pub fn leave(&self, member: Member, pattern: &str) {
         let mut state = self.state();
-        if prefix_of(pattern).is_none() {
-            if let Some(channel) = state.channels.get_mut(pattern) {
-                discount(&mut channel.interest, member);
-                state.forget_if_idle(pattern);
+        match prefix_of(pattern) {
+            None => {
+                if let Some(channel) = state.channels.get_mut(pattern) {
+                    discount(&mut channel.interest, member);
+                    state.forget_if_idle(pattern);
+                }
             }
-        } else if let Some(prefix) = state.prefixes.get_mut(pattern) {
-            discount(&mut prefix.interest, member);
-            if prefix.interest.is_empty() {
-                state.drop_prefix(pattern);
+            Some(prefix) => {
+                if let Some(users) = state.prefixes.get_mut(prefix) {
+                    discount(&mut users.interest, member);
+                    if users.interest.is_empty() {
+                        state.drop_prefix(prefix);
+                    }
+                }
             }
         }
     }
 
     pub fn set(&self, pattern: &str, choice: Choice, value: u64, now: u64) {
         let mut state = self.state();
+        let mut nudge = choice == Choice::Heartbeat;
         state.policies.set(pattern, choice, value);
         let State { channels, prefixes, policies, .. } = &mut *state;
         let mut touched: Vec<Arc<str>> = Vec::new();
@@ -468,7 +545,7 @@ impl Hub {
                 let range = channels.range::<str, _>(from(prefix)).take_while(|(name, _)| name.starts_with(prefix));
                 touched.extend(range.map(|(name, _)| name.clone()));
                 for (other, users) in prefixes.iter().filter(|(other, _)| other.starts_with(prefix)) {
-                    policies.update(other, &users.policy);
+                    policies.update_prefix(other, &users.policy);
                 }
             }
         }
@@ -478,9 +555,22 @@ impl Hub {
                 policies.update(&name, &channel.policy);
                 channel.trim(now);
             }
-            self.expire_later(&mut state, &name);
+            nudge |= self.expire_later(&mut state, &name);
             state.forget_if_idle(&name);
         }
+        if nudge {
+            if choice == Choice::Heartbeat {
+                self.heartbeats.fetch_add(1, Relaxed);
+            }
+            let all = state.all();
+            drop(state);
+            all.iter().for_each(|outlet| outlet.nudge());
+        }
+    }
+
+    /// Another number than before: a heartbeat was set.
+    pub fn heartbeats(&self) -> u64 {
+        self.heartbeats.load(Relaxed)
     }
 
     pub fn facts(&self, name: &str) -> Option<Facts> {

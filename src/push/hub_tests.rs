@@ -10,6 +10,7 @@ use super::*;
 struct Inbox {
     got: Mutex<Vec<(String, u64)>>,
     woken: AtomicU64,
+    nudged: AtomicU64,
 }
 
 impl Outlet for Inbox {
@@ -20,6 +21,10 @@ impl Outlet for Inbox {
 
     fn wake(&self) {
         self.woken.fetch_add(1, SeqCst);
+    }
+
+    fn nudge(&self) {
+        self.nudged.fetch_add(1, SeqCst);
     }
 }
 
@@ -153,4 +158,82 @@ fn names_are_listed_in_order() {
         at = next;
     }
     assert_eq!(names, ["a", "b", "c"]);
+}
+
+#[test]
+fn a_time_that_nobody_waits_for_is_told() {
+    let (hub, inbox, member) = hub();
+    say(&hub, "a", "x", 0);
+    assert_eq!(inbox.nudged.load(SeqCst), 1, "its history ends before anything else does");
+    say(&hub, "a", "x", 1);
+    say(&hub, "b", "x", 2);
+    assert_eq!(inbox.nudged.load(SeqCst), 1, "later ones are found in time");
+    hub.set("b", Choice::Ttl, 10, 3);
+    assert_eq!(inbox.nudged.load(SeqCst), 2);
+    hub.set("b", Choice::History, 10, 3);
+    assert_eq!(inbox.nudged.load(SeqCst), 2);
+    let before = hub.heartbeats();
+    hub.set("c", Choice::Heartbeat, 10, 3);
+    assert_eq!(inbox.nudged.load(SeqCst), 3);
+    assert_ne!(hub.heartbeats(), before);
+    hub.publish("d", Parts::default(), 0, Some(member));
+    assert_eq!(inbox.nudged.load(SeqCst), 3, "who publishes it looks by itself");
+}
+
+/// An encke that ended without a word.
+struct Over;
+
+impl Outlet for Over {
+    fn deliver(&self, _: Arc<Message>) -> bool {
+        false
+    }
+    fn wake(&self) {}
+    fn is_over(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn who_is_over_is_forgotten() {
+    let (hub, inbox, member) = hub();
+    let over = hub.attach(Arc::new(Over));
+    hub.join(over, &patterns(&["a", "*"]), None, 0);
+    hub.join(member, &patterns(&["a"]), None, 0);
+    assert_eq!(hub.facts("a").unwrap().subscribers, 2);
+    say(&hub, "a", "x", 0);
+    assert_eq!(hub.facts("a").unwrap().subscribers, 1);
+    let next = hub.attach(inbox);
+    hub.detach(over);
+    hub.join(next, &patterns(&["a"]), None, 0);
+    hub.detach(over);
+    assert_eq!(hub.facts("a").unwrap().subscribers, 2, "its number is nobody else's");
+}
+
+#[test]
+fn a_prefix_of_many_channels_is_resumed_within_bounds() {
+    let (hub, _, member) = hub();
+    say(&hub, "first", "x", 0);
+    let since = hub.join(member, &patterns(&["*"]), None, 0).position;
+    for n in 0..AT_A_TIME * 3 + 5 {
+        say(&hub, &format!("a/{n}"), "x", 0);
+    }
+    let start = hub.join(member, &patterns(&["a/*", "first"]), Some(since), 0);
+    assert_eq!((start.missed.len(), start.recovered), (AT_A_TIME * 3 + 5, Some(true)));
+    assert!(start.missed.windows(2).all(|two| two[0].position.n < two[1].position.n));
+    for n in 0..MOST_LOOKED_AT {
+        say(&hub, &format!("b/{n}"), "x", 0);
+    }
+    let start = hub.join(member, &patterns(&["b/*"]), Some(since), 0);
+    assert_eq!(start.recovered, Some(false), "what was not looked at is not known");
+    assert_eq!(start.missed.len(), MOST_LOOKED_AT);
+    let start = hub.join(member, &patterns(&["a/*"]), Some(since), 0);
+    assert_eq!((start.missed.len(), start.recovered), (AT_A_TIME * 3 + 5, Some(true)));
+}
+
+#[test]
+fn options_make_it_another_than_it_was() {
+    let (hub, ..) = hub();
+    assert!(hub.is_fresh());
+    hub.set("a/*", Choice::History, 1, 0);
+    assert!(!hub.is_fresh());
 }

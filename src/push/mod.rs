@@ -13,3 +13,4 @@ pub mod location;
 pub mod message;
 pub mod policy;
 pub mod position;
+pub mod prefixes;

@@ -2,10 +2,11 @@
 //! finite by default; the exact name decides before a prefix, a longer prefix before a shorter one; what was set before
 //! a channel came to be holds for it too.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+
+use super::prefixes::Lengths;
 
 /// What can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +58,12 @@ impl Policy {
         self.0[CHOICES].load(Relaxed) & 1 << choice as u64 != 0
     }
 
+    fn store(&self, values: [u64; CHOICES + 1]) {
+        for (place, value) in self.0.iter().zip(values) {
+            place.store(value, Relaxed);
+        }
+    }
+
     pub fn slow(&self) -> Slow {
         match self.get(Choice::Slow) {
             1 => Slow::DropNew,
@@ -78,8 +85,8 @@ impl Policy {
 #[derive(Debug, Default)]
 pub struct Policies {
     exact: HashMap<Box<str>, [Option<u64>; CHOICES]>,
-    /// In order of their length by order of their text, where it matters: a longer one of two that fit comes later.
-    prefixes: BTreeMap<Box<str>, [Option<u64>; CHOICES]>,
+    prefixes: HashMap<Box<str>, [Option<u64>; CHOICES]>,
+    lengths: Lengths,
 }
 
 /// "news/*" is every channel whose name begins with "news/".
@@ -90,13 +97,18 @@ pub fn prefix_of(pattern: &str) -> Option<&str> {
 impl Policies {
     pub fn set(&mut self, pattern: &str, choice: Choice, value: u64) {
         let row = match prefix_of(pattern) {
-            Some(prefix) => self.prefixes.entry(prefix.into()).or_default(),
+            Some(prefix) => {
+                if !self.prefixes.contains_key(prefix) {
+                    self.lengths.add(prefix);
+                }
+                self.prefixes.entry(prefix.into()).or_default()
+            }
             None => self.exact.entry(pattern.into()).or_default(),
         };
         row[choice as usize] = Some(value);
     }
 
-    fn values(&self, name: &str) -> [u64; CHOICES + 1] {
+    fn values(&self, name: &str, exact: Option<&[Option<u64>; CHOICES]>) -> [u64; CHOICES + 1] {
         let mut values = [0; CHOICES + 1];
         values[..CHOICES].copy_from_slice(&DEFAULTS);
         let mut put = |row: &[Option<u64>; CHOICES]| {
@@ -107,29 +119,37 @@ impl Policies {
                 }
             }
         };
-        if !self.prefixes.is_empty() {
-            // Of two prefixes of one name the shorter is the smaller text.
-            for (prefix, row) in self.prefixes.range::<str, _>((Bound::Unbounded, Bound::Included(name))) {
-                if name.starts_with(&**prefix) {
-                    put(row);
-                }
+        for prefix in self.lengths.of(name) {
+            if let Some(row) = self.prefixes.get(prefix) {
+                put(row);
             }
         }
-        if let Some(row) = self.exact.get(name) {
-            put(row);
-        }
+        exact.map(put);
         values
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefixes.is_empty()
     }
 
     /// What holds for a name, or for all names with a prefix ("news/*").
     pub fn policy(&self, pattern: &str) -> Arc<Policy> {
-        Arc::new(Policy(self.values(prefix_of(pattern).unwrap_or(pattern)).map(AtomicU64::new)))
+        match prefix_of(pattern) {
+            Some(prefix) => self.policy_of_prefix(prefix),
+            None => Arc::new(Policy(self.values(pattern, self.exact.get(pattern)).map(AtomicU64::new))),
+        }
     }
 
-    pub fn update(&self, pattern: &str, policy: &Policy) {
-        for (place, value) in policy.0.iter().zip(self.values(prefix_of(pattern).unwrap_or(pattern))) {
-            place.store(value, Relaxed);
-        }
+    pub fn policy_of_prefix(&self, prefix: &str) -> Arc<Policy> {
+        Arc::new(Policy(self.values(prefix, None).map(AtomicU64::new)))
+    }
+
+    pub fn update(&self, name: &str, policy: &Policy) {
+        policy.store(self.values(name, self.exact.get(name)));
+    }
+
+    pub fn update_prefix(&self, prefix: &str, policy: &Policy) {
+        policy.store(self.values(prefix, None));
     }
 }
 

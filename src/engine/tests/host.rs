@@ -407,7 +407,7 @@ impl Host {
             | Submission::Close { id, .. }
             | Submission::Pass { id, .. }
             | Submission::Settled { id } => *id,
-            Submission::Deliver(_) => Id::NONE,
+            Submission::Deliver(_) | Submission::Missed(_) => Id::NONE,
         };
         let settles = matches!(
             submission,
