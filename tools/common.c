@@ -1,0 +1,254 @@
+/* common.c - see common.h. */
+#define _GNU_SOURCE
+#include "common.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+const char *program = "encke";
+
+/* ---- complaints ----------------------------------------------------------------------------------------------------- */
+
+static void say(const char *text, va_list values) {
+  fflush(stdout);
+  fprintf(stderr, "%s: ", program);
+  vfprintf(stderr, text, values);
+  fputc('\n', stderr);
+}
+
+void complain(const char *text, ...) {
+  va_list values;
+  va_start(values, text);
+  say(text, values);
+  va_end(values);
+}
+
+void die(const char *text, ...) {
+  va_list values;
+  va_start(values, text);
+  say(text, values);
+  va_end(values);
+  exit(EXIT_FAILURE);
+}
+
+void die_usage(const char *text, ...) {
+  va_list values;
+  va_start(values, text);
+  say(text, values);
+  va_end(values);
+  fprintf(stderr, "Try '%s --help'.\n", program);
+  exit(EXIT_USAGE);
+}
+
+const char *why(int result) {
+  return result == ENCKE_E_SYS && encke_last_errno() != 0 ? strerror(encke_last_errno()) : encke_last_error();
+}
+
+void *allocate(void *old, size_t n) {
+  void *memory = realloc(old, n > 0 ? n : 1);
+  if (memory == NULL)
+    die("no memory");
+  return memory;
+}
+
+char *copy_text(const char *text) {
+  size_t n = strlen(text) + 1;
+  return memcpy(allocate(NULL, n), text, n);
+}
+
+void print_version(void) {
+  printf("%s (encke) %s\n", program, encke_version());
+  exit(EXIT_SUCCESS);
+}
+
+/* ---- the command line ----------------------------------------------------------------------------------------------- */
+
+uint64_t number(const char *option, const char *text, uint64_t least, uint64_t most) {
+  char *end;
+  errno = 0;
+  unsigned long long n = strtoull(text, &end, 10);
+  if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || n < least || n > most)
+    die_usage("%s: \"%s\" is no number from %llu to %llu", option, text, (unsigned long long)least,
+              (unsigned long long)most);
+  return n;
+}
+
+uint64_t seconds(const char *option, const char *text) {
+  char *end;
+  double n = strtod(text, &end);
+  if (((text[0] < '0' || text[0] > '9') && text[0] != '.') || *end != '\0' || !(n >= 0 && n <= 1e9))
+    die_usage("%s: \"%s\" is no number of seconds", option, text);
+  return (uint64_t)(n * 1000);
+}
+
+char *read_file(const char *name, size_t *len) {
+  FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "rb");
+  if (f == NULL)
+    return NULL;
+  size_t cap = 0, n = 1;
+  char *data = NULL;
+  for (*len = 0; n > 0; *len += n) {
+    if (*len + 1 >= cap)
+      data = allocate(data, cap = cap * 2 + 16384);
+    n = fread(data + *len, 1, cap - *len - 1, f);
+  }
+  data[*len] = '\0';
+  int failed = ferror(f), error = errno;
+  if (f != stdin)
+    fclose(f);
+  if (!failed)
+    return data;
+  free(data);
+  errno = error;
+  return NULL;
+}
+
+uint64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* ---- signals -------------------------------------------------------------------------------------------------------- */
+
+volatile sig_atomic_t stop_signals, hangup_signals;
+static encke_sender *woken;
+
+static void on_signal(int which) {
+  if (which == SIGHUP)
+    hangup_signals = 1;
+  else
+    stop_signals = stop_signals + 1;
+  if (woken != NULL)
+    encke_wake(woken); /* keeps errno */
+}
+
+void catch_signals(encke_sender *wake, int with_hangup) {
+  woken = wake;
+  struct sigaction on = {.sa_handler = on_signal};
+  sigaction(SIGINT, &on, NULL);
+  sigaction(SIGTERM, &on, NULL);
+  if (with_hangup)
+    sigaction(SIGHUP, &on, NULL);
+}
+
+/* ---- where a bus is ------------------------------------------------------------------------------------------------- */
+
+int place_option(struct place *place, int letter, const char *value) {
+  char *colon;
+  switch (letter) {
+  case 'l':
+    place->address = value;
+    return 1;
+  case 'p':
+    number("--port", value, 1, 65535);
+    place->port = value;
+    return 1;
+  case 's':
+    place->tls = 1;
+    return 1;
+  case 'C':
+    free(place->ca_pem);
+    place->ca_pem = read_file(value, &place->ca_len);
+    if (place->ca_pem == NULL)
+      die("%s: %s", value, strerror(errno));
+    if (place->ca_len == 0)
+      die("%s: empty", value);
+    return 1;
+  case 'u':
+    free(place->user);
+    place->user = copy_text(value);
+    colon = strchr(place->user, ':');
+    place->secret = colon != NULL ? colon + 1 : getenv("ENCKE_SECRET");
+    if (colon != NULL)
+      *colon = '\0';
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+static char *join(const char *a, const char *b, const char *c, const char *d, const char *e) {
+  size_t n = strlen(a) + strlen(b) + strlen(c) + strlen(d) + strlen(e) + 1;
+  char *text = allocate(NULL, n);
+  snprintf(text, n, "%s%s%s%s%s", a, b, c, d, e);
+  return text;
+}
+
+static char *url_of(const struct place *place) {
+  const char *address = place->address != NULL ? place->address : "127.0.0.1";
+  if (strncmp(address, "unix:", 5) == 0) {
+    if (place->tls)
+      die_usage("--tls: not over a UNIX socket");
+    return join(address, ":/msgbus/", "", "", "");
+  }
+  const char *port = place->port != NULL ? place->port : place->tls ? "4444" : "8888";
+  int bare6 = strchr(address, ':') != NULL && address[0] != '[';
+  char *host = join(bare6 ? "[" : "", address, bare6 ? "]" : "", "", "");
+  char *url = join(place->tls ? "https://" : "http://", host, ":", port, "/msgbus/");
+  free(host);
+  return url;
+}
+
+/* Where the path of a URL begins; NULL: it has none. */
+static const char *path_of(const char *url) {
+  const char *scheme = strstr(url, "://"), *path = NULL;
+  if (scheme != NULL)
+    return strchr(scheme + 3, '/');
+  for (const char *at = url + 5; (at = strstr(at, ":/")) != NULL; at += 2)
+    path = at + 1; /* unix:/SOCKET:/PATH: the last one */
+  return path;
+}
+
+struct target find_target(const struct place *place, const char *text) {
+  struct target target;
+  if (strstr(text, "://") == NULL && strncmp(text, "unix:", 5) != 0) {
+    target.url = url_of(place);
+    target.channel = copy_text(strcmp(text, "*") == 0 ? "" : text);
+    return target;
+  }
+  const char *path = path_of(text);
+  if (path == NULL) { /* the library knows what stands there usually */
+    target.url = copy_text(text);
+    target.channel = copy_text("");
+    return target;
+  }
+  if (strpbrk(path, "?#") != NULL)
+    die_usage("%s: nothing may stand behind the channel: give types and senders as options", text);
+  const char *msgbus = strstr(path, "/msgbus/"), *second = strchr(path + 1, '/');
+  const char *channel = msgbus != NULL ? msgbus + 8 : second != NULL ? second + 1 : path + 1;
+  target.url = copy_text(text);
+  target.url[channel - text] = '\0';
+  target.channel = copy_text(channel);
+  return target;
+}
+
+encke *new_client(void) {
+  encke *e;
+  int result = encke_new(NULL, &e);
+  if (result != ENCKE_OK)
+    die("%s", why(result));
+  return e;
+}
+
+static encke_str text_of(const char *text) {
+  encke_str s = {text, text != NULL ? strlen(text) : 0};
+  return s;
+}
+
+encke_id open_link(encke *e, const struct place *place, const struct target *target, encke_link_options options) {
+  encke_id link;
+  options.user = text_of(place->user);
+  options.password = text_of(place->secret);
+  options.ca_pem.p = place->ca_pem;
+  options.ca_pem.n = place->ca_len;
+  int result = encke_link_open(e, target->url, &options, sizeof options, &link);
+  if (result == ENCKE_E_INVAL)
+    die_usage("%s", encke_last_error());
+  if (result != ENCKE_OK)
+    die("%s: %s", target->url, why(result));
+  return link;
+}
