@@ -19,7 +19,7 @@ passed=0
 fail() {
   echo "tools: $step: $*" >&2
   for file in "$work"/*.out "$work"/*.err; do
-    [ ! -s "$file" ] || { echo "--- ${file##*/}" >&2; tail -n 12 "$file" | cut -c 1-200 >&2; }
+    [ ! -s "$file" ] || { echo "--- ${file##*/}" >&2; tail -n 12 "$file" | tr -cd '\n -~' | cut -c 1-200 >&2; }
   done
   exit 1
 }
@@ -44,7 +44,7 @@ over() { ! kill -0 "$1"; }
 run() {
   run_name=$1 program=$2
   shift 2
-  "$bin/$program" "$@" > "$work/$run_name.out" 2> "$work/$run_name.err" &
+  "$bin/$program" "$@" > "$work/$run_name.out" 2> "$work/$run_name.err" 4>&- 5>&- & # what it holds open would never end
   pid=$!
   pids="$pids $pid"
 }
@@ -64,7 +64,7 @@ says() {
   code=0
   timeout 30 "$bin/$program" "$@" > "$work/says.out" 2> "$work/says.err" < /dev/null || code=$?
   [ "$code" = "$expected" ] || fail "$program $*: exit code $code, not $expected"
-  cat "$work/says.out" "$work/says.err" | grep -q -e "$text" || fail "$program $*: it did not say: $text"
+  [ -z "$text" ] || cat "$work/says.out" "$work/says.err" | grep -q -e "$text" || fail "$program $*: it did not say: $text"
 }
 
 # bus NAME ARGUMENT...: a bus that is ready; $bus is its process, $http and $https its ports
@@ -148,14 +148,15 @@ sent=0
 pair() { # pair NAME 'DUMP OPTIONS' 'SEND OPTIONS': a message goes from one to the other; the channel is NAME
   begin "send and dump: $1"
   # shellcheck disable=SC2086
-  run "$1" encke-dump -n 1 $2 "$(target "$1")"
+  file=$(echo "$1" | tr / -)
+  run "$file" encke-dump -n 1 $2 "$(target "$1")"
   dump=$pid
   until_ subscribed "$all_http" "$1"
   # shellcheck disable=SC2086
   says 0 '' encke-send -m "it is $1" $3 "$(target "$1")"
   ends $dump 0
   sent=$((sent + 1))
-  has "$1.out" "it is $1" || fail "another message"
+  has "$file.out" "it is $1" || fail "another message"
 }
 target() { echo "$1"; }
 at="-l 127.0.0.1 -p $all_http"
@@ -197,7 +198,7 @@ until_ sh -c "curl -sS --noproxy '*' http://127.0.0.1:$all_http/stats | grep -q 
 printf 'one\ntwo\nthree without an end' | timeout 30 "$bin/encke-send" $at -L lines || fail "lines"
 printf '\033[31mred\n' | timeout 30 "$bin/encke-send" $at other || fail "send"
 ends $dump 0
-has every.out '^lines text/plain - 17 bytes$' && has every.out '^three without an end$' && has every.out '^other ' && has every.out '^\.\[31mred$' || fail "another text"
+has every.out '^lines text/plain - 20 bytes$' && has every.out '^three without an end$' && has every.out '^other ' && has every.out '^\.\[31mred$' || fail "another text"
 
 begin "documents, counters and what -v tells"
 [ "$(get "http://127.0.0.1:$all_http/")" = '<p>a page' ] || fail "the page"
@@ -364,6 +365,7 @@ cat > "$work/activate.py" << 'EOF'
 import os, socket, sys
 s = socket.create_server(("127.0.0.1", 0))
 os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
 os.execv(sys.argv[1], sys.argv[1:])
 EOF
