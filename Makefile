@@ -9,17 +9,17 @@ EACH    ?= 5
 CASES   ?= 200000
 SEED    ?= 1
 SEEDS   ?= 2000
-HTTP_AT  ?= 127.0.0.1:8080
-HTTPS_AT ?= 127.0.0.1:8443
 MAKEFLAGS += --no-print-directory
 NEED    := sh cmake/need.sh
 C_TOOLS := rust gcc:cc libc6-dev cmake:cmake
 
-.PHONY: help run test sim mutants fuzz fuzz-coverage differential conformance faults attacks soak model miri sanitize bench bench-quick bench-push \
+.PHONY: help run run-select test sim mutants fuzz fuzz-coverage differential conformance faults attacks soak model miri sanitize bench bench-quick bench-push bench-bus \
   install header check-targets clean
 
 help:
-	@echo 'make run            build, then serve an example on http://$(HTTP_AT) and https://$(HTTPS_AT) (a select() loop, the plainest host)'
+	@echo 'make run            build, then serve the message bus with a chat on http://localhost:8888 and https://localhost:4444'
+	@echo 'make run-select     the same with an example on ports 8080 and 8443: a select() loop, the plainest host'
+	@echo '                    HTTP_AT=ADDRESS:PORT HTTPS_AT=ADDRESS:PORT: elsewhere'
 	@echo 'make test           every test: Rust, the C side, the installed package'
 	@echo 'make sim            the whole engine in a simulated world: SEEDS=$(SEEDS), or SEED=n for one, with a trace'
 	@echo 'make mutants        plant bugs in the engine, one at a time, and let the simulation find them; MUTANTS=names, SEEDS'
@@ -33,6 +33,7 @@ help:
 	@echo 'make miri sanitize  the engine under Miri; the library under ThreadSanitizer and AddressSanitizer (nightly Rust, or skipped)'
 	@echo 'make bench          measure beside the usual C servers, about 10 minutes; bench-quick: ours and the floor, 1 minute'
 	@echo 'make bench-push     fan-out to 1,000 to 19,000 subscribers, beside a floor program and nchan'
+	@echo 'make bench-bus      the message bus: 1,000 to 19,000 subscriptions, beside a floor program; some minutes'
 	@echo 'make install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make header         write include/encke.h and cmake/encke.map anew from src/capi'
 	@echo 'make check-targets  type-check the code for FreeBSD and macOS (without TLS, whose C needs a cross compiler)'
@@ -40,7 +41,17 @@ help:
 	@echo
 	@echo 'Needs Rust (cargo). Other missing tools are installed by name on Debian and Ubuntu.'
 
+run: HTTP_AT  ?= 127.0.0.1:8888
+run: HTTPS_AT ?= 127.0.0.1:4444
 run:
+	@$(NEED) $(C_TOOLS) openssl:openssl
+	@$(CMAKE) --log-level=WARNING -S . -B $(BUILD)
+	@$(CMAKE) --build $(BUILD) --parallel 2 --target encke-bus encke-send encke-dump encke-pub encke-sub
+	@exec sh tools/run.sh '$(BUILD)' '$(HTTP_AT)' '$(HTTPS_AT)'
+
+run-select: HTTP_AT  ?= 127.0.0.1:8080
+run-select: HTTPS_AT ?= 127.0.0.1:8443
+run-select:
 	@$(NEED) $(C_TOOLS) openssl:openssl
 	@$(CMAKE) --log-level=WARNING -S . -B $(BUILD)
 	@$(CMAKE) --build $(BUILD) --parallel 2 --target select_loop
@@ -88,7 +99,7 @@ soak:
 	@$(NEED) $(C_TOOLS) libssl-dev
 	@sh proof/run.sh soak '$(T)'
 
-bench bench-quick bench-push:
+bench bench-quick bench-push bench-bus:
 	@$(MAKE) --no-print-directory -C benches $@
 
 install:

@@ -15,7 +15,7 @@ step() {
 trap 'code=$?; [ $code = 0 ] || printf "\nmake test: FAILED in step %d (after %d s)\n" $steps $(($(date +%s) - started))' EXIT
 
 step "tools"
-sh cmake/need.sh rust gcc:gcc g++:g++ libc6-dev clang:clang cmake:cmake pkg-config:pkg-config curl:curl openssl:openssl valgrind:valgrind libc6-dbg \
+sh cmake/need.sh rust gcc:gcc g++:g++ libc6-dev clang:clang cmake:cmake pkg-config:pkg-config curl:curl openssl:openssl python3:python3 valgrind:valgrind libc6-dbg \
   libglib2.0-dev libuv1-dev libevent-dev libsystemd-dev libssl-dev
 for tool in fmt clippy; do
   cargo $tool --version > /dev/null 2>&1 || {
@@ -44,6 +44,9 @@ cmake --build "$build" --target check
 step "install into a staging prefix"
 rm -rf "$stage"
 cmake --install "$build" --strip > "$build/install.log" || { cat "$build/install.log"; exit 1; }
+
+step "the programs of the message bus"
+timeout 300 sh tools/test.sh "$stage"
 
 step "the programs in the documents"
 sh docs/check-readme.sh "$stage"

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 const char *program = "encke";
@@ -104,6 +105,28 @@ char *read_file(const char *name, size_t *len) {
   free(data);
   errno = error;
   return NULL;
+}
+
+uint64_t raise_fds(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    die("RLIMIT_NOFILE: %s", strerror(errno));
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > 1000000 ? 1000000 : limit.rlim_cur;
+}
+
+void put_base64(FILE *out, const void *data, size_t n) {
+  static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const unsigned char *p = data;
+  for (size_t i = 0; i < n; i += 3) {
+    uint32_t bits = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0u) | (i + 2 < n ? p[i + 2] : 0u);
+    putc(alphabet[bits >> 18], out);
+    putc(alphabet[bits >> 12 & 63], out);
+    putc(i + 1 < n ? alphabet[bits >> 6 & 63] : '=', out);
+    putc(i + 2 < n ? alphabet[bits & 63] : '=', out);
+  }
 }
 
 uint64_t now_ns(void) {

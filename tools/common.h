@@ -38,6 +38,8 @@ uint64_t seconds(const char *option, const char *text);
 /* All of a file ("-": stdin), to be freed, with a NUL behind it; NULL: errno says why. */
 char *read_file(const char *name, size_t *len);
 
+uint64_t raise_fds(void); /* as many files as this process may open; how many, at most a million */
+void put_base64(FILE *out, const void *data, size_t n);
 uint64_t now_ns(void); /* CLOCK_MONOTONIC, which all programs of a machine share */
 
 /* Set by SIGINT and SIGTERM, and by SIGHUP where it was asked for; a sender that is given is woken. */

@@ -9,19 +9,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/resource.h>
-#include <sys/types.h>
 #include <unistd.h>
 
+#include "account.h"
 #include "common.h"
 
 #define BUS "/msgbus/"
 #define MOST 64          /* addresses, ports, listeners */
+#define MAX_SECRET 512
 #define GRACE_MS 5000    /* for what is under way when it is told to end */
 #define FDS_OF_OURS 64   /* that are no connections */
 #define FIRST_PASSED 3   /* SD_LISTEN_FDS_START */
@@ -342,58 +340,6 @@ static void on_event(const encke_event *ev) {
 
 /* ---- the process ---------------------------------------------------------------------------------------------------- */
 
-/* As many fds as may be had; returns how many connections that allows. */
-static uint64_t raise_fds(void) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-    die("RLIMIT_NOFILE: %s", strerror(errno));
-  limit.rlim_cur = limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
-    die("RLIMIT_NOFILE: %s", strerror(errno));
-  if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > 1000000)
-    return 1000000;
-  return limit.rlim_cur > 2 * FDS_OF_OURS ? limit.rlim_cur - FDS_OF_OURS : FDS_OF_OURS;
-}
-
-struct account {
-  uid_t uid;
-  gid_t gid;
-  const char *name; /* NULL: only a number */
-};
-
-static struct account find_account(const char *text) {
-  struct account account;
-  struct passwd *entry = getpwnam(text);
-  if (entry == NULL && text[strspn(text, "0123456789")] == '\0' && text[0] != '\0')
-    entry = getpwuid(account.uid = (uid_t)number("--user", text, 0, UINT32_MAX - 1));
-  else if (entry == NULL)
-    die("--user: there is no user \"%s\"", text);
-  if (entry != NULL) {
-    account.uid = entry->pw_uid;
-    account.gid = entry->pw_gid;
-    account.name = copy_text(entry->pw_name);
-  } else { /* a number that nobody has a name for: its group is the same number */
-    account.gid = (gid_t)account.uid;
-    account.name = NULL;
-  }
-  return account;
-}
-
-/* Groups first: afterwards it is not allowed any more. Then looks whether there is a way back. */
-static void become(struct account account) {
-  if (geteuid() != 0 && geteuid() == account.uid)
-    return;
-  if ((account.name != NULL ? initgroups(account.name, account.gid) : setgroups(0, NULL)) != 0)
-    die("--user: setgroups: %s", strerror(errno));
-  if (setgid(account.gid) != 0)
-    die("--user: setgid: %s", strerror(errno));
-  if (setuid(account.uid) != 0)
-    die("--user: setuid: %s", strerror(errno));
-  if (getuid() != account.uid || geteuid() != account.uid || getgid() != account.gid || getegid() != account.gid ||
-      (account.uid != 0 && (setuid(0) == 0 || seteuid(0) == 0)))
-    die("--user: the privileges were not given up");
-}
-
 static char *first_line(const char *name) {
   size_t n;
   char *text = read_file(name, &n);
@@ -467,34 +413,67 @@ static void listen_at(const struct listener *listener, encke_tls *tls) {
     printf("listening on %s://%s" BUS "\n", listener->tls ? "https" : "http", at);
 }
 
-/* ---- the beginning -------------------------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------------------------------- */
 
-static void choose(int option, uint64_t value) {
-  if (encke_channel_set(sender, "*", option, value) != ENCKE_OK)
-    die_usage("%s", encke_last_error());
-}
-
-static encke_id mount(int kind, const char *prefix, const char *directory, uint32_t flags) {
-  encke_id id;
-  encke_mount_options options = {.flags = flags};
-  options.secret.p = secret;
-  options.secret.n = secret != NULL ? strlen(secret) : 0;
-  options.directory.p = directory;
-  options.directory.n = directory != NULL ? strlen(directory) : 0;
-  options.realm.p = "msgbus";
-  options.realm.n = 6;
-  int result = encke_mount(e, kind, prefix, &options, sizeof options, &id);
-  if (result != ENCKE_OK)
-    die("%s: %s", directory != NULL ? directory : prefix, why(result));
-  return id;
-}
-
-struct chosen {
-  int option;
-  uint64_t value;
+struct texts {
+  const char *list[MOST];
+  size_t n;
 };
 
-int main(int argc, char **argv) {
+static struct texts hosts, ports, tls_ports;
+static struct {
+  int option; /* ENCKE_CHANNEL_ */
+  uint64_t value;
+} channel_choices[MOST];
+static size_t channel_choice_count;
+static const char *directory;
+static uint64_t unix_mode;
+static struct account account;
+static int has_account, cors;
+
+static void add_text(struct texts *texts, const char *text) {
+  if (texts->n == MOST)
+    die_usage("too many addresses");
+  texts->list[texts->n++] = text;
+}
+
+static void add_port(struct texts *texts, const char *option, const char *text) {
+  number(option, text, 0, 65535);
+  add_text(texts, text);
+}
+
+static void add_unix(const char *path) {
+  char *address = allocate(NULL, strlen(path) + 6);
+  sprintf(address, "unix:%s", path);
+  add_listener(address, ENCKE_NO_FD, 0);
+  free(address);
+}
+
+static void choose(int option, uint64_t value) {
+  if (channel_choice_count == MOST)
+    die_usage("too many options");
+  channel_choices[channel_choice_count].option = option;
+  channel_choices[channel_choice_count++].value = value;
+}
+
+static uint64_t slow_choice(const char *text) {
+  static const struct { const char *name; uint64_t value; } known[] = {
+    {"drop-new", ENCKE_SLOW_DROP_NEW}, {"drop-old", ENCKE_SLOW_DROP_OLD}, {"close", ENCKE_SLOW_CLOSE}};
+  for (size_t i = 0; i < 3; i++)
+    if (strcmp(known[i].name, text) == 0)
+      return known[i].value;
+  die_usage("--slow: drop-new, drop-old or close, not \"%s\"", text);
+}
+
+static uint64_t mode(const char *text) {
+  char *end;
+  unsigned long bits = strtoul(text, &end, 8);
+  if (text[0] < '0' || text[0] > '7' || *end != '\0' || bits == 0 || bits > 0777)
+    die_usage("--unix-mode: \"%s\" is no mode such as 0660", text);
+  return bits;
+}
+
+static void read_options(int argc, char **argv) {
   enum { LISTEN = 256, LISTEN_TLS, UNIX, UNIX_MODE, TLS_KEY, SECRET_FILE, CORS, STATS, HISTORY, HISTORY_BYTES, HISTORY_AGE, SLOW, BACKLOG };
   static const struct option options[] = {
     {"address", required_argument, NULL, 'l'}, {"port", required_argument, NULL, 'p'}, {"tls-port", required_argument, NULL, 'P'},
@@ -505,50 +484,27 @@ int main(int argc, char **argv) {
     {"history", required_argument, NULL, HISTORY}, {"history-bytes", required_argument, NULL, HISTORY_BYTES},
     {"history-age", required_argument, NULL, HISTORY_AGE}, {"slow", required_argument, NULL, SLOW}, {"backlog", required_argument, NULL, BACKLOG},
     {"verbose", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
-  static const char *const slow[] = {"close", "drop-new", "drop-old"}; /* in the order of ENCKE_SLOW_ */
-  const char *hosts[MOST], *ports[MOST], *tls_ports[MOST], *directory = NULL;
-  size_t host_count = 0, port_count = 0, tls_port_count = 0, chosen_count = 0;
-  struct chosen chosen[MOST];
-  struct account account = {0};
-  uint64_t unix_mode = 0;
-  int user = 0, cors = 0;
-  program = "encke-bus";
-  started = now_ns();
-  setvbuf(stdout, NULL, _IOLBF, 0);
-
   for (int letter; (letter = getopt_long(argc, argv, "l:p:P:c:s:u:d:vhV", options, NULL)) != -1;) {
-    if (host_count == MOST || port_count == MOST || tls_port_count == MOST || chosen_count == MOST)
-      die_usage("too many options");
     switch (letter) {
     case 'l':
-      hosts[host_count++] = optarg;
+      add_text(&hosts, optarg);
       break;
     case 'p':
-      number("--port", optarg, 0, 65535);
-      ports[port_count++] = optarg;
+      add_port(&ports, "--port", optarg);
       break;
     case 'P':
-      number("--tls-port", optarg, 0, 65535);
-      tls_ports[tls_port_count++] = optarg;
+      add_port(&tls_ports, "--tls-port", optarg);
       break;
     case LISTEN:
     case LISTEN_TLS:
       add_listener(optarg, ENCKE_NO_FD, letter == LISTEN_TLS);
       break;
-    case UNIX: {
-      char *address = allocate(NULL, strlen(optarg) + 6);
-      sprintf(address, "unix:%s", optarg);
-      add_listener(address, ENCKE_NO_FD, 0);
-      free(address);
+    case UNIX:
+      add_unix(optarg);
       break;
-    }
-    case UNIX_MODE: {
-      char *end;
-      unix_mode = strtoul(optarg, &end, 8);
-      if (*optarg == '\0' || *end != '\0' || unix_mode == 0 || unix_mode > 0777)
-        die_usage("--unix-mode: \"%s\" is no mode such as 0660", optarg);
+    case UNIX_MODE:
+      unix_mode = mode(optarg);
       break;
-    }
     case 'c':
       certificate_file = optarg;
       break;
@@ -569,7 +525,7 @@ int main(int argc, char **argv) {
       break;
     case 'u':
       account = find_account(optarg);
-      user = 1;
+      has_account = 1;
       break;
     case 'd':
       directory = optarg;
@@ -580,90 +536,96 @@ int main(int argc, char **argv) {
       stats_path = optarg;
       break;
     case HISTORY:
-      chosen[chosen_count++] = (struct chosen){ENCKE_CHANNEL_HISTORY, number("--history", optarg, 0, UINT32_MAX)};
+      choose(ENCKE_CHANNEL_HISTORY, number("--history", optarg, 0, UINT32_MAX));
       break;
     case HISTORY_BYTES:
-      chosen[chosen_count++] = (struct chosen){ENCKE_CHANNEL_BYTES, number("--history-bytes", optarg, 0, UINT64_MAX)};
+      choose(ENCKE_CHANNEL_BYTES, number("--history-bytes", optarg, 0, UINT64_MAX));
       break;
     case HISTORY_AGE:
-      chosen[chosen_count++] = (struct chosen){ENCKE_CHANNEL_TTL_MS, seconds("--history-age", optarg)};
+      choose(ENCKE_CHANNEL_TTL_MS, seconds("--history-age", optarg));
       break;
-    case SLOW: {
-      size_t i = 0;
-      while (i < 3 && strcmp(slow[i], optarg) != 0)
-        i++;
-      if (i == 3)
-        die_usage("--slow: drop-new, drop-old or close, not \"%s\"", optarg);
-      chosen[chosen_count++] = (struct chosen){ENCKE_CHANNEL_SLOW, i};
+    case SLOW:
+      choose(ENCKE_CHANNEL_SLOW, slow_choice(optarg));
       break;
-    }
     case BACKLOG:
-      chosen[chosen_count++] = (struct chosen){ENCKE_CHANNEL_BACKLOG, number("--backlog", optarg, 1, UINT64_MAX)};
+      choose(ENCKE_CHANNEL_BACKLOG, number("--backlog", optarg, 1, UINT64_MAX));
       break;
     case 'v':
       verbose++;
       break;
     case 'h':
       fputs(help, stdout);
-      return EXIT_SUCCESS;
+      exit(EXIT_SUCCESS);
     case 'V':
       print_version();
     default:
       fprintf(stderr, "Try 'encke-bus --help'.\n");
-      return EXIT_USAGE;
+      exit(EXIT_USAGE);
     }
   }
   if (optind < argc)
     die_usage("\"%s\" is no option", argv[optind]);
+  if (secret != NULL && strlen(secret) > MAX_SECRET)
+    die_usage("--secret: longer than %d bytes", MAX_SECRET);
   if (key_file != NULL && certificate_file == NULL)
     die_usage("--tls-key: without --certificate");
-  if (!encke_has_feature("mounts"))
-    die("this build of the library has no mounts");
+}
 
-  add_passed();
-  if (port_count == 0 && (host_count > 0 || tls_port_count > 0 || listener_count == 0))
-    ports[port_count++] = "8888";
-  if (certificate_file != NULL && tls_port_count == 0 && port_count > 0)
-    tls_ports[tls_port_count++] = "4444";
-  if (host_count == 0)
-    hosts[host_count++] = "";
-  for (size_t h = 0; h < host_count; h++) {
-    for (size_t p = 0; p < port_count; p++)
-      add_at(hosts[h], ports[p], 0);
-    for (size_t p = 0; p < tls_port_count; p++)
-      add_at(hosts[h], tls_ports[p], 1);
+/* Every address with every port; the default ports where nothing else was said. */
+static void add_ports(void) {
+  if (ports.n == 0 && (hosts.n > 0 || tls_ports.n > 0 || listener_count == 0))
+    add_text(&ports, "8888");
+  if (certificate_file != NULL && tls_ports.n == 0 && ports.n > 0)
+    add_text(&tls_ports, "4444");
+  if (hosts.n == 0)
+    add_text(&hosts, ""); /* any */
+  for (size_t h = 0; h < hosts.n; h++) {
+    for (size_t p = 0; p < ports.n; p++)
+      add_at(hosts.list[h], ports.list[p], 0);
+    for (size_t p = 0; p < tls_ports.n; p++)
+      add_at(hosts.list[h], tls_ports.list[p], 1);
   }
-  encke_tls *tls = NULL;
-  if (certificate_file != NULL && (tls = load()) == NULL)
-    return EXIT_FAILURE;
+  for (size_t i = 0; i < listener_count; i++)
+    if (listeners[i].tls && certificate_file == NULL)
+      die_usage("%s: TLS needs --certificate", listeners[i].address != NULL ? listeners[i].address : "socket activation");
+}
 
+/* ---- the beginning and the end -------------------------------------------------------------------------------------- */
+
+static void make_encke(void) {
   encke_config *config = encke_config_new();
-  if (encke_config_set(config, ENCKE_OPT_MAX_CONNECTIONS, raise_fds()) != ENCKE_OK ||
-      encke_config_set(config, ENCKE_OPT_UNIX_MODE, unix_mode) != ENCKE_OK ||
-      encke_config_set(config, ENCKE_OPT_EVENTS, verbose ? ENCKE_WANT(ENCKE_EV_SUBSCRIBER) | ENCKE_WANT(ENCKE_EV_DONE) : 0) != ENCKE_OK)
+  uint64_t fds = raise_fds(), most = fds > 2 * FDS_OF_OURS ? fds - FDS_OF_OURS : FDS_OF_OURS;
+  uint64_t events = verbose ? ENCKE_WANT(ENCKE_EV_SUBSCRIBER) | ENCKE_WANT(ENCKE_EV_DONE) : 0;
+  if (encke_config_set(config, ENCKE_OPT_MAX_CONNECTIONS, most) != ENCKE_OK ||
+      encke_config_set(config, ENCKE_OPT_UNIX_MODE, unix_mode) != ENCKE_OK || encke_config_set(config, ENCKE_OPT_EVENTS, events) != ENCKE_OK)
     die("%s", encke_last_error());
   int result = encke_new(config, &e);
   if (result != ENCKE_OK)
     die("%s", why(result));
   encke_config_free(config);
   sender = encke_get_sender(e);
-  for (size_t i = 0; i < chosen_count; i++)
-    choose(chosen[i].option, chosen[i].value);
-  bus = mount(ENCKE_MOUNT_BUS, BUS, NULL, (cors ? ENCKE_MOUNT_CORS : 0) | (verbose ? ENCKE_MOUNT_PASS : 0));
-  if (directory != NULL)
-    documents = mount(ENCKE_MOUNT_FILES, "/", directory, ENCKE_MOUNT_PASS);
-  for (size_t i = 0; i < listener_count; i++) {
-    if (listeners[i].tls && tls == NULL)
-      die_usage("%s: TLS needs --certificate", listeners[i].address != NULL ? listeners[i].address : "socket activation");
-    listen_at(&listeners[i], tls);
-    free(listeners[i].address);
-  }
-  if (user)
-    become(account);
-  catch_signals(sender, 1);
-  puts("ready");
+  for (size_t i = 0; i < channel_choice_count; i++)
+    if (encke_channel_set(sender, "*", channel_choices[i].option, channel_choices[i].value) != ENCKE_OK)
+      die_usage("%s", encke_last_error());
+}
 
-  for (int seen = 0; !drained && stop_signals < 2;) {
+static encke_id mount(int kind, const char *prefix, uint32_t flags) {
+  encke_id id;
+  encke_mount_options options = {.flags = flags, .realm = ENCKE_STR("msgbus")};
+  options.secret.p = secret;
+  options.secret.n = secret != NULL ? strlen(secret) : 0;
+  if (kind == ENCKE_MOUNT_FILES) {
+    options.directory.p = directory;
+    options.directory.n = strlen(directory);
+  }
+  int result = encke_mount(e, kind, prefix, &options, sizeof options, &id);
+  if (result != ENCKE_OK)
+    die("%s: %s", kind == ENCKE_MOUNT_FILES ? directory : prefix, why(result));
+  return id;
+}
+
+static void serve(encke_tls *tls) {
+  for (int draining = 0; !drained && stop_signals < 2;) {
     encke_event ev;
     if (encke_wait(e, -1) < 0)
       die("%s", encke_last_error());
@@ -673,15 +635,42 @@ int main(int argc, char **argv) {
       hangup_signals = 0; /* before the files are read: what changes later comes with a signal of its own */
       load_anew(tls);
     }
-    if (stop_signals > seen && seen == 0) {
-      seen = 1;
+    if (stop_signals > 0 && !draining) {
+      draining = 1;
       if (encke_drain(e, GRACE_MS) != ENCKE_OK)
         die("%s", encke_last_error());
     }
   }
+}
+
+int main(int argc, char **argv) {
+  encke_tls *tls = NULL;
+  program = "encke-bus";
+  started = now_ns();
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  read_options(argc, argv);
+  add_passed();
+  add_ports();
+  if (!encke_has_feature("mounts"))
+    die("this build of the library has no mounts");
+  if (certificate_file != NULL && (tls = load()) == NULL)
+    return EXIT_FAILURE;
+  make_encke();
+  bus = mount(ENCKE_MOUNT_BUS, BUS, (cors ? ENCKE_MOUNT_CORS : 0) | (verbose ? ENCKE_MOUNT_PASS : 0));
+  if (directory != NULL)
+    documents = mount(ENCKE_MOUNT_FILES, "/", ENCKE_MOUNT_PASS);
+  for (size_t i = 0; i < listener_count; i++)
+    listen_at(&listeners[i], tls);
+  if (has_account)
+    become(account);
+  catch_signals(sender, 1);
+  puts("ready");
+  serve(tls);
   encke_free(e);
   encke_tls_free(tls);
-  free((char *)(uintptr_t)account.name);
+  for (size_t i = 0; i < listener_count; i++)
+    free(listeners[i].address);
+  free(account.name);
   free(secret);
   return drained ? EXIT_SUCCESS : EXIT_FAILURE;
 }

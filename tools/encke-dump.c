@@ -108,17 +108,6 @@ static void put_json(const char *name, const void *text, size_t n) {
   putchar('"');
 }
 
-static void put_base64(const unsigned char *p, size_t n) {
-  static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (size_t i = 0; i < n; i += 3) {
-    uint32_t bits = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0u);
-    putchar(alphabet[bits >> 18]);
-    putchar(alphabet[bits >> 12 & 63]);
-    putchar(i + 1 < n ? alphabet[bits >> 6 & 63] : '=');
-    putchar(i + 2 < n ? alphabet[bits & 63] : '=');
-  }
-}
-
 static void show_json(encke_str channel, const encke_message *m) {
   putchar('{');
   put_json("channel", channel.p, channel.n);
@@ -134,7 +123,7 @@ static void show_json(encke_str channel, const encke_message *m) {
     put_json("data", m->data, m->len);
   } else {
     fputs("\"base64\":\"", stdout);
-    put_base64(m->data, m->len);
+    put_base64(stdout, m->data, m->len);
     putchar('"');
   }
   fputs("}\n", stdout);

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -343,18 +342,6 @@ static void put_escaped(FILE *out, const char *text, const char *also) {
   }
 }
 
-static void put_base64(FILE *out, const char *text) {
-  static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  size_t n = strlen(text);
-  for (size_t i = 0; i < n; i += 3) {
-    uint32_t b[3] = {(unsigned char)text[i], i + 1 < n ? (unsigned char)text[i + 1] : 0u, i + 2 < n ? (unsigned char)text[i + 2] : 0u};
-    fputc(alphabet[b[0] >> 2], out);
-    fputc(alphabet[(b[0] & 3) << 4 | b[1] >> 4], out);
-    fputc(i + 1 < n ? alphabet[(b[1] & 15) << 2 | b[2] >> 6] : '=', out);
-    fputc(i + 2 < n ? alphabet[b[2] & 63] : '=', out);
-  }
-}
-
 static void write_request(const char *channel, const char *types, const struct place *place) {
   FILE *out = open_memstream(&request, &request_len);
   if (out == NULL)
@@ -370,7 +357,7 @@ static void write_request(const char *channel, const char *types, const struct p
     char *both = allocate(NULL, strlen(place->user) + 2 + (place->secret != NULL ? strlen(place->secret) : 0));
     sprintf(both, "%s:%s", place->user, place->secret != NULL ? place->secret : "");
     fputs("Authorization: Basic ", out);
-    put_base64(out, both);
+    put_base64(out, both, strlen(both));
     fputs("\r\n", out);
     free(both);
   }
@@ -403,16 +390,6 @@ static void tell(double elapsed, uint64_t *before) {
           (double)lately.longest / 1000, (unsigned long long)gaps);
   *before = delivered;
   memset(&lately, 0, sizeof lately);
-}
-
-static void raise_fds(void) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-    return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  if (limit.rlim_cur < wanted + 16)
-    complain("only %llu files may be open: raise the limit (ulimit -n)", (unsigned long long)limit.rlim_cur);
 }
 
 int main(int argc, char **argv) {
@@ -465,7 +442,9 @@ int main(int argc, char **argv) {
     die_usage("\"%s\" is no option", argv[optind]);
   find_address(place.address != NULL ? place.address : "127.0.0.1", place.port != NULL ? place.port : "8888");
   write_request(channel, types, &place);
-  raise_fds();
+  uint64_t most = raise_fds();
+  if (most < wanted + 16)
+    complain("only %llu files may be open: raise the limit (ulimit -n)", (unsigned long long)most);
   subscribers = allocate(NULL, wanted * sizeof *subscribers);
   memset(subscribers, 0, wanted * sizeof *subscribers);
   in = allocate(NULL, in_cap);
