@@ -345,17 +345,24 @@ ends "$bus" 0
 
 begin "another user"
 if [ "$(id -u)" = 0 ] && [ -r /proc/self/status ]; then
-  bus user -l 127.0.0.1 -p 0 -u nobody
-  uid=$(id -u nobody) gid=$(id -g nobody)
-  tr '\t' ' ' < "/proc/$bus/status" > "$work/status.out"
-  has status.out "^Uid: $uid $uid $uid $uid\$" && has status.out "^Gid: $gid $gid $gid $gid\$" && has status.out "^Groups: \($gid\)\{0,1\} *\$" || fail "who is it?"
-  says 0 '' encke-send -p "$http" -m x a
-  kill "$bus"
-  ends "$bus" 0
-  bus number -l 127.0.0.1 -p 0 -u 54321
-  grep -q '^Uid:.54321.54321.54321.54321$' "/proc/$bus/status" || fail "who is it?"
-  kill "$bus"
-  ends "$bus" 0
+  cat > "$work/groups.py" << 'EOF'
+import os, sys
+os.setgroups([0, 1, 2])
+os.execv(sys.argv[1], sys.argv[1:])
+EOF
+  becomes() { # becomes USER UID GID GROUPS: from a root with groups
+    python3 "$work/groups.py" "$bin/encke-bus" -l 127.0.0.1 -p 0 -u "$1" > "$work/user-$1.out" 2> "$work/user-$1.err" &
+    bus=$!
+    pids="$pids $bus"
+    until_ has "user-$1.out" '^ready$'
+    tr '\t' ' ' < "/proc/$bus/status" > "$work/status.out"
+    has status.out "^Uid: $2 $2 $2 $2\$" && has status.out "^Gid: $3 $3 $3 $3\$" && has status.out "^Groups: *$4 *\$" || fail "who is it?"
+    says 0 '' encke-send -p "$(sed -n 's|^listening on http://.*:\([0-9]*\)/.*|\1|p' "$work/user-$1.out")" -m x a
+    kill "$bus"
+    ends "$bus" 0
+  }
+  becomes nobody "$(id -u nobody)" "$(id -g nobody)" "$(id -g nobody)"
+  becomes 54321 54321 54321 ''
 else
   says 1 'setgroups\|there is no user' encke-bus -l 127.0.0.1 -p 0 -u daemon
 fi
