@@ -93,7 +93,7 @@ awk -v work="$work" '
 # shellcheck disable=SC2013,SC2086
 for word in $(grep -hoE '\b(encke_[a-z_0-9]+|ENCKE_[A-Z_0-9]+)' $documents | sort -u); do
   case $word in *_) pattern=$word ;; *) pattern="$word([^A-Za-z0-9_]|\$)" ;; esac
-  grep -rqE -- "$pattern" include/encke.h CMakeLists.txt cmake c-tests/CMakeLists.txt src/engine/tests || fail "$word is named in a document and does not exist"
+  grep -rqE -- "$pattern" include/encke.h CMakeLists.txt cmake c-tests/CMakeLists.txt src/engine/tests tools || fail "$word is named in a document and does not exist"
 done
 
 # In the parts of a document a static function is meant to be called by the rest.
