@@ -289,12 +289,13 @@ typedef struct encke_message {
                                                   ENCKE_EV_ABORTED; the id stays yours until settled. 0 (default):
                                                   never. */
 #define ENCKE_OPT_HIGH_WATER             13  /**< Unsent body bytes of one answer before ENCKE_E_AGAIN, default 256
-                                                  KiB. */
+                                                  KiB; less while ENCKE_OPT_MAX_MEMORY runs short. */
 #define ENCKE_OPT_LOW_WATER              14  /**< Unsent body bytes of one answer below which ENCKE_EV_WRITABLE
                                                   comes, default 64 KiB. */
-#define ENCKE_OPT_MAX_MEMORY             15  /**< Bytes of buffers over all connections, default 256 MiB; beyond,
-                                                  reading pauses, and who waited too long gets 503. As many again
-                                                  for the messages of channels, with their histories: see
+#define ENCKE_OPT_MAX_MEMORY             15  /**< Bytes of buffers over all connections, default 256 MiB; the more
+                                                  is used, the less is taken on, and who waited too long gets 503.
+                                                  The last eighth is for connections that hold nothing. As many
+                                                  again for the messages of channels, with their histories: see
                                                   encke_share. */
 #define ENCKE_OPT_MAX_HELD               16  /**< Live. Requests in the host's hands over all connections, default
                                                   65,536; 0: pause, see F4. */

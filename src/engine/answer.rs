@@ -14,7 +14,7 @@ use super::event::{End, What};
 use super::exchange;
 use super::id::Id;
 use super::mailbox::Submission;
-use super::output::{Lent, Output, Released, COPY_LIMIT};
+use super::output::{Lent, Output, Released, Spare, COPY_LIMIT};
 use super::pipeline::outlet;
 use super::Engine;
 
@@ -539,7 +539,7 @@ fn append_whole(out: &mut Vec<u8>, lines: &[u8], persistence: Persistence) {
     });
 }
 
-fn with_tail(output: &mut Output, spare: &mut Vec<Vec<u8>>, append: impl FnOnce(&mut Vec<u8>)) {
+fn with_tail(output: &mut Output, spare: &mut Spare, append: impl FnOnce(&mut Vec<u8>)) {
     let tail = output.tail(spare);
     let before = tail.len();
     append(tail);

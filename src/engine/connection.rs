@@ -7,7 +7,7 @@ use crate::ws::decoder::Decoder;
 
 use super::head::Head;
 use super::id::Id;
-use super::output::{Output, KEEP_LIMIT};
+use super::output::{Output, Spare};
 use super::peer::Peer;
 use super::slab::Slab;
 use super::wheel::{Items, Links};
@@ -192,12 +192,14 @@ pub enum Mode {
 pub struct Pool {
     pub inputs: Vec<Box<Input>>,
     pub outputs: Vec<Box<Output>>,
-    pub buffers: Vec<Vec<u8>>,
+    pub buffers: Spare,
     pub heads: Vec<Box<Head>>,
 }
 
 /// Each list of the pool keeps this many at the most.
 const KEEP: usize = 256;
+/// Inputs are kept with a buffer up to this size.
+const COMMON_INPUT: usize = 4 << 10;
 
 impl Pool {
     pub fn input(&mut self) -> Box<Input> {
@@ -205,7 +207,10 @@ impl Pool {
     }
 
     pub fn give_input(&mut self, mut input: Box<Input>) {
-        if self.inputs.len() < KEEP && input.bytes.capacity() <= KEEP_LIMIT {
+        if self.inputs.len() < KEEP {
+            if input.bytes.capacity() > COMMON_INPUT {
+                input.bytes = Vec::new();
+            }
             input.bytes.clear();
             input.start = 0;
             input.scan = Scan::new();
@@ -223,21 +228,17 @@ impl Pool {
     pub fn give_output(&mut self, mut output: Box<Output>) {
         debug_assert!(output.is_empty());
         if self.outputs.len() < KEEP {
-            output.reset();
+            output.reset(&mut self.buffers);
             self.outputs.push(output);
         }
-        self.buffers.truncate(KEEP);
     }
 
     pub fn buffer(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_default()
+        self.buffers.take_large()
     }
 
-    pub fn give_buffer(&mut self, mut buffer: Vec<u8>) {
-        if self.buffers.len() < KEEP && buffer.capacity() <= KEEP_LIMIT && buffer.capacity() > 0 {
-            buffer.clear();
-            self.buffers.push(buffer);
-        }
+    pub fn give_buffer(&mut self, buffer: Vec<u8>) {
+        self.buffers.give(buffer);
     }
 
     pub fn head(&mut self) -> Box<Head> {

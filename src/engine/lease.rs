@@ -78,7 +78,8 @@ pub enum Socket {
 #[derive(Debug)]
 pub struct Leases {
     tag: u16,
-    high_water: u64,
+    /// What an answer may have unsent: high water, or less while memory is scarce.
+    allowed: AtomicU64,
     chunks: [OnceLock<Box<[Lease]>>; CHUNKS],
 }
 
@@ -103,7 +104,7 @@ fn place(slot: u32) -> (usize, usize) {
 
 impl Leases {
     pub fn new(tag: u16, high_water: u64) -> Leases {
-        Leases { tag, high_water, chunks: Default::default() }
+        Leases { tag, allowed: AtomicU64::new(high_water), chunks: Default::default() }
     }
 
     #[inline]
@@ -158,6 +159,11 @@ impl Leases {
             debug_assert_eq!(lease.state.load(Relaxed) & PINS, 0);
             lease.state.store(0, Relaxed);
         }
+    }
+
+    /// How much an answer may have unsent from now on; never nothing.
+    pub(super) fn allow(&self, bytes: u64) {
+        self.allowed.store(bytes, Relaxed);
     }
 
     pub(super) fn idle(&self, slot: u32) -> bool {
@@ -386,7 +392,7 @@ impl Leases {
     /// `Again` at high water, with the promise that the loop will tell.
     fn wait_for_room(&self, lease: &Lease) -> Result<(), Error> {
         let mut word = lease.queued.load(Acquire);
-        while word & !WAITING >= self.high_water {
+        while word & !WAITING >= self.allowed.load(Relaxed) {
             match lease.queued.compare_exchange_weak(word, word | WAITING, AcqRel, Acquire) {
                 Ok(_) => return Err(Error::Again),
                 Err(other) => word = other,

@@ -172,7 +172,7 @@ impl Engine {
         true
     }
 
-    fn time_out(&mut self, connection: u32, wait: Wait) {
+    pub(super) fn time_out(&mut self, connection: u32, wait: Wait) {
         match wait {
             Wait::Linger => {
                 if let Some(c) = self.connections.at_mut(connection) {
@@ -203,7 +203,7 @@ impl Engine {
                     if let Mode::Gather(head) = body.mode {
                         self.pool.give_head(head);
                     }
-                    let fault = if starved || self.counters.memory >= self.settings.max_memory {
+                    let fault = if starved || self.is_used_up() {
                         Fault { status: 503, text: "the server has no memory for the body" }
                     } else {
                         Fault { status: 408, text: "the body of the request took too long" }
@@ -219,6 +219,20 @@ impl Engine {
                 let id = self.exchanges.at(slot).map_or(Id::NONE, |exchange| exchange.id);
                 let fault = Fault { status: 503, text: "the answer took too long" };
                 self.fail(connection, id, fault, End::Timeout);
+            }
+        }
+    }
+
+    /// The host has kept the loop for so long: that is nobody's time but its own.
+    pub fn excuse(&mut self, taken: u64) {
+        for connection in 0..self.connections.slots() {
+            let Some(c) = self.connections.at_mut(connection) else { continue };
+            c.since += taken;
+            if let Some(output) = c.output.as_mut() {
+                output.progress += taken;
+            }
+            if let Some(input) = c.input.as_mut() {
+                input.since += taken;
             }
         }
     }

@@ -46,7 +46,7 @@ use crate::http1::date::imf_fixdate;
 use crate::http1::request::RequestHead;
 use crate::http1::response::Frame;
 
-use connection::{Connection, Pool, CUT, DIRTY, PAUSED, READY, SECURE, STARVED};
+use connection::{Connection, Pool, CUT, DIRTY, PAUSED, READY, SECURE};
 use event::{Due, Event, Events, What};
 use exchange::Exchange;
 use fanout::Push;
@@ -112,6 +112,8 @@ pub struct Engine {
     dirty: VecDeque<u32>,
     paused: VecDeque<u32>,
     starved: VecDeque<u32>,
+    /// Those of the starved that hold nothing.
+    thirsty: VecDeque<u32>,
     /// Exchanges whose heads the host has done with.
     retired: Vec<u32>,
     /// Delivered in this drain with 100-continue to be decided at its end.
@@ -130,8 +132,13 @@ pub struct Engine {
     counters: Counters,
     /// Requests queued for the host.
     undelivered: u64,
-    /// When memory that is used up makes somebody go.
+    /// When memory that is used up makes somebody go, and when it does where nobody is read any more.
     relief: Option<u64>,
+    haste: Option<u64>,
+    /// What an answer may have unsent now.
+    allowance: u64,
+    /// Connections read since the last drain ended, while memory was scarce.
+    admitted: u64,
     /// Deadline of the drain.
     draining: Option<u64>,
     told_drained: bool,
@@ -143,6 +150,7 @@ pub struct Engine {
 impl Engine {
     pub fn new(settings: Settings, tag: Tag, now: u64, unix: u64) -> Engine {
         let leases = Arc::new(Leases::new(tag.number, settings.high_water));
+        let allowance = settings.high_water;
         Engine {
             settings,
             tag,
@@ -159,6 +167,7 @@ impl Engine {
             dirty: VecDeque::new(),
             paused: VecDeque::new(),
             starved: VecDeque::new(),
+            thirsty: VecDeque::new(),
             retired: Vec::new(),
             expecting: Vec::new(),
             pool: Pool::default(),
@@ -171,6 +180,9 @@ impl Engine {
             counters: Counters::default(),
             undelivered: 0,
             relief: None,
+            haste: None,
+            allowance,
+            admitted: 0,
             draining: None,
             told_drained: false,
             push: Push::new(),
@@ -481,24 +493,11 @@ impl Engine {
         sweep(&mut self.paused, &self.connections, PAUSED);
     }
 
-    fn starve(&mut self, connection: u32) {
-        if let Some(c) = self.connections.at_mut(connection) {
-            if !c.is(STARVED) {
-                c.flags |= STARVED;
-                if c.first == connection::NONE && c.buffered() == 0 {
-                    c.since = self.now;
-                }
-                self.starved.push_back(connection);
-            }
-        }
-        self.schedule(connection);
-        sweep(&mut self.starved, &self.connections, STARVED);
-    }
-
     /// Lets paused connections go on as far as the limits have room.
     #[inline]
     pub fn unpause(&mut self) {
-        if !self.paused.is_empty() || !self.starved.is_empty() || self.events.has_parked() {
+        let waits = !self.paused.is_empty() || !self.starved.is_empty() || !self.thirsty.is_empty();
+        if waits || self.events.has_parked() {
             self.let_go_on();
         }
     }
@@ -510,11 +509,7 @@ impl Engine {
             let Some(connection) = self.paused.pop_front() else { break };
             room -= u64::from(self.release(connection, PAUSED));
         }
-        let mut room = 64;
-        while room > 0 && self.counters.memory < self.settings.max_memory {
-            let Some(connection) = self.starved.pop_front() else { break };
-            room -= u32::from(self.release(connection, STARVED));
-        }
+        self.feed_starved();
     }
 
     fn release(&mut self, connection: u32, flag: u32) -> bool {
@@ -529,7 +524,7 @@ impl Engine {
 
     // ---- accounting --------------------------------------------------------------------------------------------------
 
-    /// The driver keeps so many bytes for this connection. False: there is no memory for more.
+    /// The driver keeps so many bytes for this connection. False: the memory for it is used up.
     pub fn keeps_outside(&mut self, connection: u32, n: usize) -> bool {
         if let Some(c) = self.connections.at_mut(connection) {
             let n = n.min(u32::MAX as usize) as u32;
@@ -538,7 +533,7 @@ impl Engine {
                 self.recharge(connection);
             }
         }
-        self.counters.memory < self.settings.max_memory
+        !self.is_used_up()
     }
 
     /// Brings the account of a connection's buffers up to date.
@@ -555,6 +550,7 @@ impl Engine {
                 c.queued = queued;
             }
         }
+        self.weigh();
     }
 }
 

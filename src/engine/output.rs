@@ -14,8 +14,65 @@ use crate::PUSH;
 pub const COPY_LIMIT: usize = 16 << 10;
 /// Small pieces are copied into buffers of about this size: one that is sent is given back while others still wait.
 const TAIL_LIMIT: usize = 32 << 10;
-/// Buffers above this capacity are not kept for reuse.
-pub const KEEP_LIMIT: usize = 64 << 10;
+/// Segments and marks for which an output that is not used keeps room.
+const KEEP: usize = 16;
+
+/// Buffers that nobody uses now, for the next pieces. The small ones are kept in number, those that once held much only up
+/// to a sum: what was needed in one bad moment is not kept for ever.
+#[derive(Debug, Default)]
+pub struct Spare {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+    /// The capacity of the large ones.
+    bytes: usize,
+}
+
+impl Spare {
+    const SMALL: usize = 4 << 10;
+    const MOST_SMALL: usize = 256;
+    const MOST_BYTES: usize = 512 << 10;
+
+    /// For something that may stay small.
+    #[inline]
+    pub fn take(&mut self) -> Vec<u8> {
+        self.small.pop().unwrap_or_else(|| self.take_large())
+    }
+
+    /// For something that is likely large.
+    pub fn take_large(&mut self) -> Vec<u8> {
+        let buffer = self.large.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+
+    #[inline]
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        match buffer.capacity() {
+            0 => {}
+            n if n <= Spare::SMALL => {
+                if self.small.len() < Spare::MOST_SMALL {
+                    self.small.push(buffer);
+                }
+            }
+            n if self.bytes + n <= Spare::MOST_BYTES => {
+                self.bytes += n;
+                self.large.push(buffer);
+            }
+            _ => {}
+        }
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.small.len() + self.large.len()
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.small.iter().map(Vec::capacity).sum::<usize>() + self.bytes
+    }
+}
 
 /// Bytes of the host that are not copied.
 pub trait Lent: Send {
@@ -92,7 +149,7 @@ struct Mark {
 #[derive(Debug, Default)]
 pub struct Output {
     segments: VecDeque<Segment>,
-    /// Small pieces behind all segments, copied together; grows. Without a byte it owns no memory, but in the pool.
+    /// Small pieces behind all segments, copied together; grows. Without a byte it owns no memory.
     tail: Vec<u8>,
     /// Bytes of the first segment, or of the tail if there is none, that are gone.
     offset: usize,
@@ -146,12 +203,12 @@ impl Output {
 
     /// The buffer to append small pieces to; tell what was appended by [`Output::appended`].
     #[inline(always)]
-    pub fn tail(&mut self, spare: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
+    pub fn tail(&mut self, spare: &mut Spare) -> &mut Vec<u8> {
         if self.tail.len() >= TAIL_LIMIT {
             self.close_tail();
         }
         if self.tail.capacity() == 0 {
-            self.tail = spare.pop().unwrap_or_default();
+            self.tail = spare.take();
         }
         &mut self.tail
     }
@@ -175,7 +232,7 @@ impl Output {
     }
 
     /// Queues bytes: copied when small, as they are when large.
-    pub fn push(&mut self, bytes: &[u8], spare: &mut Vec<Vec<u8>>) {
+    pub fn push(&mut self, bytes: &[u8], spare: &mut Spare) {
         if bytes.len() <= COPY_LIMIT {
             self.tail(spare).extend_from_slice(bytes);
             self.appended(bytes.len());
@@ -184,7 +241,7 @@ impl Output {
         }
     }
 
-    pub fn push_owned(&mut self, bytes: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
+    pub fn push_owned(&mut self, bytes: Vec<u8>, spare: &mut Spare) {
         if bytes.len() <= COPY_LIMIT {
             return self.push(&bytes, spare);
         }
@@ -318,7 +375,7 @@ impl Output {
     }
 
     /// `n` bytes of the front were handed to the kernel.
-    pub fn advance(&mut self, n: usize, released: &mut Vec<Released>, spare: &mut Vec<Vec<u8>>) {
+    pub fn advance(&mut self, n: usize, released: &mut Vec<Released>, spare: &mut Spare) {
         self.sent += n as u64;
         self.promised = self.promised.saturating_sub(n as u64);
         let mut n = n;
@@ -350,7 +407,7 @@ impl Output {
             }
             self.offset = 0;
             match self.segments.pop_front() {
-                Some(Segment::Copied(v)) => give_back(v, spare),
+                Some(Segment::Copied(v)) => spare.give(v),
                 Some(Segment::Lent { released: r, .. }) => released.push(r),
                 _ => {}
             }
@@ -360,7 +417,7 @@ impl Output {
             self.offset += n;
             if self.offset == self.tail.len() {
                 self.offset = 0;
-                give_back(std::mem::take(&mut self.tail), spare);
+                spare.give(std::mem::take(&mut self.tail));
             }
         }
     }
@@ -380,15 +437,22 @@ impl Output {
         self.marks.drain(..).map(|mark| (mark.slot, mark.at - sent)).collect()
     }
 
-    /// Makes an empty output like new.
+    /// Makes an empty output like new. It owns next to no memory then.
     #[inline]
-    pub fn reset(&mut self) {
+    pub fn reset(&mut self, spare: &mut Spare) {
         debug_assert!(self.is_empty() && self.marks.is_empty());
         if !self.segments.is_empty() {
             self.segments.clear(); // files and loans without a byte
         }
-        self.tail.clear();
-        self.tail.shrink_to(KEEP_LIMIT);
+        if self.segments.capacity() > KEEP {
+            self.segments = VecDeque::new();
+        }
+        if self.marks.capacity() > KEEP {
+            self.marks = VecDeque::new();
+        }
+        if self.tail.capacity() > 0 {
+            spare.give(std::mem::take(&mut self.tail));
+        }
         self.offset = 0;
         self.queued = 0;
         self.sent = 0;
@@ -413,14 +477,6 @@ impl Output {
     }
 }
 
-/// A buffer that was sent is for the next pieces.
-fn give_back(mut buffer: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
-    if (1..=KEEP_LIMIT).contains(&buffer.capacity()) {
-        buffer.clear();
-        spare.push(buffer);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,7 +491,7 @@ mod tests {
     }
 
     fn drain(out: &mut Output, step: usize, released: &mut Vec<Released>) -> Vec<u8> {
-        let (mut all, mut spare) = (Vec::new(), Vec::new());
+        let (mut all, mut spare) = (Vec::new(), Spare::default());
         while !out.is_empty() {
             let mut slices = [IoSlice::new(&[]); 3];
             let Front::Bytes(n, _) = out.front(&mut slices) else { panic!("no bytes") };
@@ -450,7 +506,7 @@ mod tests {
     #[test]
     fn any_step_gives_the_same_bytes() {
         for step in [1, 2, 3, 7, 100, 1 << 20] {
-            let (mut out, mut spare, mut released) = (Output::default(), Vec::new(), Vec::new());
+            let (mut out, mut spare, mut released) = (Output::default(), Spare::default(), Vec::new());
             out.push(b"one", &mut spare);
             out.push(b"two", &mut spare);
             out.mark(1);
@@ -479,7 +535,7 @@ mod tests {
     #[test]
     fn waiting_output_joins_in_order() {
         let (mut out, mut waiting, mut spare, mut released) =
-            (Output::default(), Output::default(), Vec::new(), Vec::new());
+            (Output::default(), Output::default(), Spare::default(), Vec::new());
         out.push(b"a", &mut spare);
         waiting.push(b"b", &mut spare);
         waiting.push_lent(Box::new(Loan(b"c")), Released { slot: 1, cookie: 1 });
@@ -492,7 +548,7 @@ mod tests {
     #[test]
     fn what_was_sent_is_given_back_although_the_queue_is_never_empty() {
         const QUEUED: u64 = 100 << 10;
-        let (mut out, mut spare, mut released) = (Output::default(), Vec::new(), Vec::new());
+        let (mut out, mut spare, mut released) = (Output::default(), Spare::default(), Vec::new());
         for _ in 0..100_000 {
             out.push(&[b'x'; 100], &mut spare);
             if out.len() > QUEUED {
@@ -518,7 +574,7 @@ mod tests {
             let parts = Parts { data: data.into(), key: format!("{}", n % 2), ..Parts::default() };
             Arc::new(Message::new("a".into(), Position { epoch: 1, n }, 0, parts, Account::default()))
         };
-        let (mut out, mut released, mut spare) = (Output::default(), Vec::new(), Vec::new());
+        let (mut out, mut released, mut spare) = (Output::default(), Vec::new(), Spare::default());
         for n in 0..6 {
             out.push_shared(message(n, &[b'0' + n as u8; 2]), Form::Plain);
         }
@@ -527,6 +583,26 @@ mod tests {
         assert_eq!(out.take_back_shared(u64::MAX, u64::MAX, |old| old.parts.key == "0"), (2, 1));
         assert_eq!(out.pieces(), 3);
         assert_eq!(drain(&mut out, 100, &mut released), b"03355");
+    }
+
+    #[test]
+    fn what_was_needed_once_is_not_kept_for_ever() {
+        let mut spare = Spare::default();
+        let large: Vec<Vec<u8>> = (0..100).map(|_| Vec::with_capacity(60 << 10)).collect();
+        let small: Vec<Vec<u8>> = (0..1000).map(|_| Vec::with_capacity(100)).collect();
+        large.into_iter().chain(small).for_each(|buffer| spare.give(buffer));
+        assert!(spare.bytes() <= 640 << 10 && spare.len() > 256, "{} bytes, {}", spare.bytes(), spare.len());
+        assert!(spare.take().capacity() < 1000 && spare.take_large().capacity() >= 60 << 10);
+        let (mut out, mut released) = (Output::default(), Vec::new());
+        for _ in 0..1000 {
+            out.push_owned(vec![b'x'; COPY_LIMIT + 1], &mut spare);
+            out.mark(1);
+        }
+        let n = out.len() as usize;
+        out.advance(n, &mut released, &mut spare);
+        while out.passed().is_some() {}
+        out.reset(&mut spare);
+        assert!(out.segments.capacity() <= KEEP && out.marks.capacity() <= KEEP && out.tail.capacity() == 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::connection::*;
 use super::event::{self, End, What};
 use super::exchange::{self, Exchange};
 use super::id::{Id, Kind};
-use super::output::{Front, Output};
+use super::output::{Front, Output, Spare};
 use super::slab::Slab;
 use super::stats::Counters;
 use super::{Engine, Verdict};
@@ -26,7 +26,7 @@ pub(super) fn outlet(
     (connections, exchanges, pool, counters): Parts<'_>,
     now: u64,
     slot: u32,
-    append: impl FnOnce(&mut Output, &mut Vec<Vec<u8>>, &mut Exchange),
+    append: impl FnOnce(&mut Output, &mut Spare, &mut Exchange),
 ) {
     let Some(exchange) = exchanges.at_mut(slot) else { return };
     let Some(c) = connections.at_mut(exchange.connection) else { return };
@@ -93,11 +93,7 @@ impl Engine {
 
     /// Gives the output that an exchange's bytes go to now: the connection's when it is its turn.
     #[inline]
-    pub(super) fn with_output(
-        &mut self,
-        slot: u32,
-        append: impl FnOnce(&mut Output, &mut Vec<Vec<u8>>, &mut Exchange),
-    ) {
+    pub(super) fn with_output(&mut self, slot: u32, append: impl FnOnce(&mut Output, &mut Spare, &mut Exchange)) {
         let Engine { connections, exchanges, pool, counters, now, .. } = self;
         outlet((connections, exchanges, pool, counters), *now, slot, append);
     }
@@ -211,8 +207,9 @@ impl Engine {
         }
     }
 
-    /// 100-continue for what was delivered in this drain and neither settled nor begun.
+    /// The host has seen all that was read; 100-continue for what was delivered and neither settled nor begun.
     pub fn end_of_drain(&mut self) {
+        self.admitted = 0;
         while let Some(id) = self.expecting.pop() {
             let manual = self.settings.manual_continue;
             let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) else { continue };

@@ -42,19 +42,22 @@ impl Engine {
         if c.is(STOPPED) && !c.in_body() {
             return (c.dropped as u64) < DROP_ALLOWANCE; // the same, within bounds
         }
-        !c.is(PAUSED | STARVED | WAITS) && self.counters.memory < self.settings.max_memory
+        !c.is(PAUSED | STARVED | WAITS) && self.has_memory_for(c)
     }
 
     /// Whether the driver may read this connection now. If only the memory of all forbids it, it is found again when
     /// there is some.
     pub fn admit(&mut self, connection: u32) -> bool {
         if self.wants_input(connection) {
-            return true;
+            if self.may_read_another() {
+                return true;
+            }
+            self.make_ready(connection);
+            return false;
         }
         let Some(c) = self.connections.at(connection) else { return false };
-        if !c.is(EOF | CUT | WAITS | PAUSED) && self.counters.memory >= self.settings.max_memory {
+        if !c.is(EOF | CUT | WAITS | PAUSED) && !self.has_memory_for(c) {
             self.starve(connection);
-            self.feel_pressure();
         }
         false
     }
@@ -62,6 +65,7 @@ impl Engine {
     /// Bytes of the peer.
     pub fn receive(&mut self, connection: u32, data: &[u8]) {
         self.counters.bytes_in += data.len() as u64;
+        let on_reserve = self.lives_on_reserve(connection);
         let Some(c) = self.connections.at_mut(connection) else { return };
         if let Some(mut input) = c.input.take() {
             if input.bytes.is_empty() {
@@ -83,6 +87,9 @@ impl Engine {
                 let more = self.consume(connection, &data[taken..], &mut input);
                 self.keep(connection, input, &data[taken + more..]);
             }
+        }
+        if on_reserve {
+            self.shed(connection);
         }
         self.after_input(connection);
     }
@@ -250,8 +257,7 @@ impl Engine {
         let within = self.counters.held + self.undelivered < self.settings.max_held;
         let full = self.events.is_full();
         // With half of the memory used up, nobody gets more by asking for many answers before taking one.
-        let scarce = self.counters.memory >= self.settings.max_memory / 2;
-        let (most, high) = (if scarce { 1 } else { self.settings.max_pipeline }, self.settings.high_water);
+        let (most, high) = (if self.is_scarce() { 1 } else { self.settings.max_pipeline }, self.settings.high_water);
         let Some(c) = self.connections.at_mut(connection) else { return false };
         // Answers that are complete and wait behind another count too: a client must not pile them up.
         if c.is(HOLDS) || c.length >= most || c.unsent() + c.pending >= high {

@@ -36,6 +36,8 @@ const BUSY: u32 = 2;
 const SHORT_SIGHT: u32 = 16;
 /// Connections accepted in a run that was busy with handshakes: the others are not to wait for both.
 const ACCEPTS_BESIDE_HANDSHAKES: usize = 8;
+/// A host that takes longer over its events than this is not the peers' fault.
+const PATIENCE_WITH_HOST: u64 = 1_000;
 /// Deadlines are looked at this often also while there is always more to read.
 const EXPIRE_AT_LEAST: u64 = 500;
 
@@ -79,6 +81,8 @@ pub struct Driver {
     polled: bool,
     /// Connections written to since the last run, and drains to come that do not look ahead.
     pub(super) written: u32,
+    /// Bytes written since the last run began.
+    pub(super) sent: u64,
     short_sighted: u32,
     fd_shown: bool,
     work: bool,
@@ -121,6 +125,7 @@ impl Driver {
             progress: Progress::default(),
             polled: false,
             written: 0,
+            sent: 0,
             short_sighted: 0,
             fd_shown: false,
             work: false,
@@ -231,11 +236,23 @@ impl Driver {
         self.engine.set_now(now, self.wall);
     }
 
+    /// [`Driver::tick`] when the host may have had events in its hands since the last one: time stood still for the
+    /// engine while it had.
+    fn tick_after_host(&mut self) {
+        let before = self.engine.now();
+        self.tick();
+        let taken = self.engine.now() - before;
+        if taken > PATIENCE_WITH_HOST && self.progress.is_draining() {
+            self.engine.excuse(taken);
+        }
+    }
+
     /// Does what is ready, at most `budget` socket operations (0: the default). True: calling again would do more.
     pub fn run(&mut self, budget: u32) -> Result<bool, Error> {
-        self.tick();
+        self.tick_after_host();
         self.end_drain();
         self.written = 0;
+        self.sent = 0;
         let mut more = false;
         if !std::mem::take(&mut self.polled) {
             more = self.poll(0)?;
@@ -278,6 +295,7 @@ impl Driver {
                 }
                 continue;
             }
+            self.tick_after_host();
             self.engine.end_of_drain();
             self.flush();
             self.fan_out(SENDS_AT_ONCE);

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::driver::Driver;
 use super::socket;
-use super::traffic::{SLICES, WRITE_TURN};
+use super::traffic::SLICES;
 use crate::engine::event::End;
 use crate::engine::id::Id;
 use crate::engine::output::Front;
@@ -31,6 +31,8 @@ pub(super) const STEPS: usize = 3;
 /// Plaintext of one record, and of one system call.
 const RECORD: usize = 16 << 10;
 const CHUNK: usize = 64 << 10;
+/// The same for a slow reader where memory is scarce: what is encrypted and not sent is there twice.
+const SHORT_RECORD: usize = 2 << 10;
 
 /// For a client that speaks plain HTTP.
 const PLAIN: Fault = Fault { status: 400, text: "this port speaks HTTPS: use https:// instead of http://" };
@@ -102,20 +104,29 @@ impl Secure {
         self.ended || self.failed
     }
 
+    /// Plaintext to be encrypted at a time.
+    fn most_plain(&self, scarce: bool) -> usize {
+        match (scarce, self.slow) {
+            (true, true) => SHORT_RECORD,
+            (false, false) => CHUNK,
+            _ => RECORD,
+        }
+    }
+
     /// Encrypts from the front of what is to be sent: how many bytes of it. Large pieces go from where they lie, small
     /// ones share a record.
-    fn encrypt(&mut self, slices: &[IoSlice<'_>], scratch: &mut [u8], out: &mut Vec<u8>) -> Option<usize> {
+    fn encrypt(&mut self, slices: &[IoSlice<'_>], most: usize, scratch: &mut [u8], out: &mut Vec<u8>) -> Option<usize> {
         let Some(first) = slices.first() else { return Some(0) };
-        let most = if self.slow { RECORD } else { CHUNK };
+        let record = RECORD.min(most);
         let plain = if slices.len() == 1 {
             &first[..first.len().min(most)]
-        } else if first.len() >= RECORD {
+        } else if first.len() >= record {
             let whole = first.len().min(most);
-            &first[..whole - whole % RECORD]
+            &first[..whole - whole % record]
         } else {
             let mut n = 0;
             for slice in slices {
-                let more = slice.len().min(RECORD - n);
+                let more = slice.len().min(record - n);
                 scratch[n..n + more].copy_from_slice(&slice[..more]);
                 n += more;
             }
@@ -179,6 +190,7 @@ impl Driver {
             return engine.receive(connection, &scratch[..n]); // which drops it
         }
         let handshaking = secure.session.is_handshaking();
+        let on_reserve = engine.lives_on_reserve(connection);
         cipher.clear();
         let mut said = false;
         let progress = secure.session.receive(&mut scratch[..n], cipher, &mut |plain| {
@@ -202,9 +214,9 @@ impl Driver {
             Ok(Progress::Going | Progress::Established) => {}
             Err(_) => secure.failed = true,
         }
-        let goes_on = handshaking && !established && secure.session.kept() > 0;
-        if !engine.keeps_outside(connection, secure.memory()) && goes_on {
-            // Who has said nothing whole yet is not to keep others from being read.
+        // Who has said nothing whole yet is not to keep others from being read.
+        let nothing_whole = (handshaking && !established || on_reserve && !said) && secure.session.kept() > 0;
+        if !engine.keeps_outside(connection, secure.memory()) && nothing_whole {
             return self.lose(connection);
         }
         let (ended, failed) = (secure.ended, secure.failed);
@@ -230,6 +242,7 @@ impl Driver {
     /// [`Driver::write`] for a secure connection.
     pub(super) fn write_secure(&mut self, connection: u32) {
         let mut turn = 0;
+        let most = self.write_turn();
         while self.flush_unsent(connection) {
             let Driver { sockets, engine, scratch, cipher, .. } = self;
             let Some(Some(socket)) = sockets.get_mut(connection as usize) else { return };
@@ -238,24 +251,25 @@ impl Driver {
             if blocked || secure.has_unsent() || secure.failed || secure.session.is_handshaking() {
                 return self.obey(connection);
             }
-            if turn >= WRITE_TURN {
+            if turn >= most {
                 engine.make_ready(connection);
                 return self.obey(connection);
             }
             cipher.clear();
             let mut slices = [IoSlice::new(&[]); SLICES];
+            let most_plain = secure.most_plain(engine.is_scarce());
             let taken = match engine.front(connection, &mut slices) {
                 Front::Nothing => {
                     secure.slow = false;
                     return self.obey(connection);
                 }
-                Front::Bytes(n, _) => secure.encrypt(&slices[..n], scratch, cipher),
+                Front::Bytes(n, _) => secure.encrypt(&slices[..n], most_plain, scratch, cipher),
                 Front::File { left: 0, .. } => {
                     engine.sent(connection, 0);
                     continue;
                 }
                 Front::File { file, offset, left } => {
-                    let n = left.min(CHUNK as u64) as usize;
+                    let n = left.min(most_plain as u64) as usize;
                     match rustix::io::pread(file.as_fd(), &mut scratch[..n], offset) {
                         Err(Errno::INTR) => continue,
                         Ok(0) | Err(_) => {
@@ -274,6 +288,7 @@ impl Driver {
                 return;
             };
             turn += taken as u64;
+            self.sent += taken as u64;
             if !self.transmit_cipher(connection, taken) {
                 return;
             }

@@ -15,7 +15,10 @@ use crate::engine::Verdict;
 
 pub(super) const SLICES: usize = 16;
 /// Bytes written to one connection before the others have their turn.
-pub(super) const WRITE_TURN: u64 = 1 << 20;
+const WRITE_TURN: u64 = 1 << 20;
+/// The same when this much was written since the run began, so that many long answers do not keep the host from its loop.
+const SHORT_TURN: u64 = 64 << 10;
+const LONG_TURNS: u64 = 4 << 20;
 
 impl Driver {
     /// One connection's turn.
@@ -47,6 +50,7 @@ impl Driver {
     pub(super) fn read(&mut self, connection: u32) {
         let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
         let room = socket.secure.as_ref().map_or(usize::MAX, |secure| secure.most()).min(self.scratch.len());
+        let room = room.min(self.engine.most_input(connection));
         match socket::receive(socket.fd.as_fd(), &mut self.scratch[..room]) {
             Ok(0) => {
                 socket.readable = false;
@@ -80,6 +84,15 @@ impl Driver {
         }
     }
 
+    /// Bytes that a connection may be written to at once.
+    pub(super) fn write_turn(&self) -> u64 {
+        if self.sent < LONG_TURNS {
+            WRITE_TURN
+        } else {
+            SHORT_TURN
+        }
+    }
+
     pub(super) fn flush(&mut self) {
         while let Some(connection) = self.engine.next_dirty() {
             self.written += 1;
@@ -93,6 +106,7 @@ impl Driver {
             return self.write_secure(connection);
         }
         let mut turn = 0;
+        let most = self.write_turn();
         loop {
             let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
             if socket.blocked {
@@ -109,7 +123,7 @@ impl Driver {
                 }
                 Front::File { left: 0, .. } => (Ok(0), 0),
                 Front::File { file, offset, left } => {
-                    let n = left.min(WRITE_TURN) as usize;
+                    let n = left.min(most) as usize;
                     match socket::transmit_file(fd, file, offset, n, &mut self.scratch) {
                         // sendfile gives what one call can: only 0 and EAGAIN tell.
                         Ok(0) => {
@@ -123,11 +137,12 @@ impl Driver {
             match result {
                 Ok(n) => {
                     socket.blocked = n < offered;
+                    self.sent += n as u64;
                     if self.engine.sent(connection, n) {
                         break;
                     }
                     turn += n as u64;
-                    if turn >= WRITE_TURN && !self.sockets[connection as usize].as_ref().is_some_and(|s| s.blocked) {
+                    if turn >= most && !self.sockets[connection as usize].as_ref().is_some_and(|s| s.blocked) {
                         self.engine.make_ready(connection);
                         break;
                     }

@@ -110,11 +110,12 @@ pub fn check_quiet(driver: &Driver) {
             assert!(c.first != NONE || c.in_body() || c.is(CLOSING | CUT), "an idle connection outlives the drain");
         }
     }
+    let starves = |at: &u32| waits(engine, *at, crate::engine::connection::STARVED);
     if engine.counters.memory < engine.settings.max_memory {
-        assert!(
-            engine.starved.iter().all(|at| !waits(engine, *at, crate::engine::connection::STARVED)),
-            "starved for no reason"
-        );
+        assert!(!engine.thirsty.iter().any(starves), "thirsty for no reason");
+    }
+    if !engine.is_used_up() {
+        assert!(!engine.starved.iter().any(starves), "starved for no reason");
     }
     if engine.counters.held + engine.undelivered < engine.settings.max_held {
         assert!(

@@ -499,7 +499,7 @@ impl Host {
             Step::Ask => match self.leases.reserve(id, 0).map(drop) {
                 Ok(()) => assert!(self.leases.queued(id.slot()) < driver.engine.settings.high_water),
                 Err(Error::Again) => {
-                    assert!(self.leases.queued(id.slot()) >= driver.engine.settings.high_water, "AGAIN too early");
+                    assert!(self.leases.queued(id.slot()) >= driver.engine.allowance, "AGAIN too early");
                     record.again = true;
                 }
                 Err(error) => assert!(error == Error::Gone && may_be_gone, "asking: {error:?}"),
@@ -512,7 +512,7 @@ impl Host {
                     self.say(at, driver, rng, Submission::Write { id, data: data.clone() }, Some(Said::Write(data)));
                 }
                 Err(Error::Again) => {
-                    assert!(self.leases.queued(id.slot()) >= driver.engine.settings.high_water, "AGAIN too early");
+                    assert!(self.leases.queued(id.slot()) >= driver.engine.allowance, "AGAIN too early");
                     record.again = true;
                     record.steps.push_front(step);
                 }

@@ -11,6 +11,7 @@ mod host;
 mod oracle;
 mod record;
 mod rng;
+mod scarce;
 mod script;
 mod single;
 mod split;
@@ -388,7 +389,8 @@ impl Simulation {
         let pool = &engine.pool;
         assert!(pool.inputs.iter().all(|input| input.bytes.is_empty() && input.body.is_none()));
         assert!(pool.outputs.iter().all(|output| output.is_empty() && output.memory() == 0));
-        assert!(pool.outputs.len().max(pool.inputs.len()).max(pool.heads.len()).max(pool.buffers.len()) <= 256);
+        assert!(pool.outputs.len().max(pool.inputs.len()).max(pool.heads.len()) <= 256);
+        assert!(pool.buffers.bytes() <= 2 << 20, "{} bytes of buffers are kept", pool.buffers.bytes());
         self.host.check_end(engine.settings.wants(event::DONE));
         if engine.settings.wants(event::CONNECTION) {
             assert_eq!(self.host.open_connections, 0, "CONNECTION events");

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::IoSlice;
 
 use crate::engine::answer::{Answer, Body};
+use crate::engine::connection::CUT;
 use crate::engine::event::{self, What};
 use crate::engine::id::{Id, Tag};
 use crate::engine::lease::Settle;
@@ -53,19 +54,24 @@ impl One {
 
     /// What the driver would write now.
     fn written(&mut self) -> String {
-        let mut all = Vec::new();
-        while let Some(connection) = self.engine.next_dirty() {
-            let mut slices = [IoSlice::new(&[]); 4];
-            while let Front::Bytes(n, _) = self.engine.front(connection, &mut slices) {
-                let bytes: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect();
-                all.extend_from_slice(&bytes);
-                self.engine.sent(connection, bytes.len());
-                slices = [IoSlice::new(&[]); 4];
-            }
-            self.engine.verdict(connection);
-        }
-        String::from_utf8(all).expect("text")
+        take_output(&mut self.engine)
     }
+}
+
+/// What a driver would write now.
+pub fn take_output(engine: &mut Engine) -> String {
+    let mut all = Vec::new();
+    while let Some(connection) = engine.next_dirty() {
+        let mut slices = [IoSlice::new(&[]); 4];
+        while let Front::Bytes(n, _) = engine.front(connection, &mut slices) {
+            let bytes: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect();
+            all.extend_from_slice(&bytes);
+            engine.sent(connection, bytes.len());
+            slices = [IoSlice::new(&[]); 4];
+        }
+        engine.verdict(connection);
+    }
+    String::from_utf8(all).expect("text")
 }
 
 #[test]
@@ -165,4 +171,19 @@ fn a_fault_in_a_head_that_was_not_looked_at_again_is_told_at_the_end_of_the_stre
     one.engine.end_of_input(one.connection);
     assert!(one.written().starts_with("HTTP/1.1 400 "));
     assert_eq!(one.engine.counters().memory, 0);
+}
+
+#[test]
+fn a_host_that_blocks_in_its_drain_costs_no_peer_its_connection() {
+    let mut one = One::new(Settings { write_timeout: 1000, ..Settings::default() });
+    one.engine.receive(one.connection, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let id = one.request();
+    one.begin(id, b"a piece");
+    one.engine.set_now(40_000, 1_000_000_040);
+    one.engine.excuse(40_000);
+    one.engine.expire(256);
+    assert!(one.engine.connection(one.connection).is_some_and(|c| !c.is(CUT)), "the peer could not take it yet");
+    one.engine.set_now(41_100, 1_000_000_041);
+    one.engine.expire(256);
+    assert!(one.engine.connection(one.connection).is_some_and(|c| c.is(CUT)));
 }

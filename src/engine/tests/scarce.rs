@@ -1,0 +1,131 @@
+//! Owns small tests of what happens when memory runs short (`pressure.rs`).
+
+use std::borrow::Cow;
+
+use crate::engine::answer::{Answer, Body};
+use crate::engine::connection::CUT;
+use crate::engine::event::What;
+use crate::engine::id::{Id, Tag};
+use crate::engine::peer::Peer;
+use crate::engine::settings::Settings;
+use crate::engine::tests::single::take_output;
+use crate::engine::{Engine, Error};
+use crate::http1::response::Seen;
+
+const MEMORY: u64 = 80_000;
+const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn engine() -> Engine {
+    let settings = Settings { max_memory: MEMORY, max_head: 32 << 10, high_water: 20_000, ..Settings::default() };
+    Engine::new(settings, Tag { number: 1, used: 0 }, 0, 1_000_000_000)
+}
+
+fn connect(engine: &mut Engine) -> u32 {
+    engine.accept(Id::NONE, Peer::unknown(), false).expect("there is room")
+}
+
+/// What the driver does with a connection that has something to read.
+fn says(engine: &mut Engine, connection: u32, bytes: &[u8]) -> bool {
+    engine.end_of_drain();
+    let admitted = engine.admit(connection);
+    if admitted {
+        engine.receive(connection, bytes);
+    }
+    admitted
+}
+
+fn requests(engine: &mut Engine) -> Vec<Id> {
+    std::iter::from_fn(|| engine.next_event()).filter(|e| matches!(e.what, What::Request(_))).map(|e| e.id).collect()
+}
+
+/// A connection with `n` bytes of a head that goes on.
+fn unfinished(engine: &mut Engine, n: usize) -> u32 {
+    let connection = connect(engine);
+    let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+    head.resize(n, b'x');
+    assert!(says(engine, connection, &head));
+    connection
+}
+
+fn begin(engine: &mut Engine, id: Id, first: usize) {
+    let leases = engine.leases().clone();
+    let pin = leases.begin(id, None, first as u64, false).expect("a fresh request");
+    let (lines, seen, body) = (Cow::Borrowed(&b""[..]), Seen::default(), Body::Owned(vec![b'x'; first]));
+    engine.begin(id, Answer { status: 200, close: false, length: None, lines, seen, content_type: None, body });
+    leases.begun(&pin);
+}
+
+#[test]
+fn whoever_fills_the_memory_does_not_keep_others_from_being_served() {
+    let mut engine = engine();
+    let hoarders: Vec<u32> = (0..3).map(|_| unfinished(&mut engine, 24_000)).collect();
+    assert!(engine.counters().memory >= MEMORY - MEMORY / 8);
+    for hoarder in &hoarders {
+        assert!(!engine.admit(*hoarder), "it has its share");
+    }
+    for _ in 0..100 {
+        let other = connect(&mut engine);
+        assert!(says(&mut engine, other, SMALL), "it holds nothing");
+        assert_eq!(requests(&mut engine).len(), 1);
+        engine.cut(other, crate::engine::event::End::Host);
+        while engine.next_event().is_some() {}
+    }
+}
+
+#[test]
+fn the_reserve_keeps_nothing_that_is_not_whole() {
+    let mut engine = engine();
+    for _ in 0..3 {
+        unfinished(&mut engine, 24_000);
+    }
+    let before = engine.counters().memory;
+    for begun in [&b"GET / HTTP/1.1\r\nHost: "[..], b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhal"] {
+        let other = connect(&mut engine);
+        assert!(says(&mut engine, other, begun));
+        assert!(take_output(&mut engine).starts_with("HTTP/1.1 503 "));
+        assert_eq!(engine.counters().memory, before);
+    }
+}
+
+#[test]
+fn answers_may_have_less_unsent_the_less_memory_is_left() {
+    let mut engine = engine();
+    let reader = connect(&mut engine);
+    assert!(says(&mut engine, reader, SMALL));
+    let id = requests(&mut engine)[0];
+    begin(&mut engine, id, 10_000);
+    let leases = engine.leases().clone();
+    assert!(leases.reserve(id, 0).is_ok(), "half of high water is unsent");
+    unfinished(&mut engine, 25_000);
+    unfinished(&mut engine, 25_000);
+    assert_eq!(leases.reserve(id, 0).err(), Some(Error::Again), "10,000 bytes of the memory are left");
+    take_output(&mut engine);
+    assert!(engine.next_event().is_some_and(|event| event.id == id && matches!(event.what, What::Writable)));
+}
+
+#[test]
+fn where_nobody_can_be_read_those_go_that_take_nothing() {
+    let mut engine = engine();
+    let readers: Vec<u32> = (0..5).map(|_| connect(&mut engine)).collect();
+    for reader in &readers {
+        assert!(says(&mut engine, *reader, SMALL));
+    }
+    for (n, id) in requests(&mut engine).into_iter().enumerate() {
+        begin(&mut engine, id, 16_500 + n * 10);
+    }
+    let full = engine.counters().memory;
+    assert!(full >= MEMORY);
+    let other = connect(&mut engine);
+    engine.set_now(100, 1_000_000_000);
+    assert!(!says(&mut engine, other, SMALL));
+    engine.set_now(110, 1_000_000_000);
+    engine.expire(256);
+    assert_eq!(engine.counters().memory, full, "not at once");
+    engine.sent(readers[4], 1);
+    engine.set_now(125, 1_000_000_000);
+    engine.expire(256);
+    let gone: Vec<u32> = readers.iter().copied().filter(|c| engine.connection(*c).unwrap().is(CUT)).collect();
+    assert_eq!(gone, [readers[2], readers[3]], "the largest that took nothing");
+    assert_eq!(engine.next_ready(), Some(other));
+    assert!(says(&mut engine, other, SMALL));
+}
