@@ -2,7 +2,7 @@
  * soak.c - mixed traffic for a long time. The rule: every client checks every byte it gets; once a second the server's
  * memory, fds and counters are noted. Under traffic the memory of the process goes up and down with what the clients happen
  * to want, so now and then all of them rest: nothing is connected, nothing is held, fds are as at the start, and what the
- * process then has may not differ by more than 2 % between the end of the warm-up and the end.
+ * process then has may not be more than 2 % above what it had at the end of the warm-up.
  *
  *   soak SECONDS          at least 90, or the warm-up is not over
  *   soak SECONDS quick    without a word on memory
@@ -270,7 +270,7 @@ int main(int argc, char **argv) {
   if (resting > first)
     printf("in use at rest, by malloc: %llu bytes after the warm-up, %llu at the end\n", (unsigned long long)rests[first].in_use,
            (unsigned long long)rests[resting - 1].in_use);
-  if ((growth > 2 || growth < -2) && !(argc > 2 && strcmp(argv[2], "quick") == 0)) box_fail(shared, "the memory is not flat");
+  if (growth > 2 && !(argc > 2 && strcmp(argv[2], "quick") == 0)) box_fail(shared, "the memory is not flat");
   server_command(shared, serving, DRAIN, 1000);
   if (end_process(serving, 30, "the server") != 0) box_fail(shared, "the server did not end well");
   int failed = atomic_load(&shared->failed);

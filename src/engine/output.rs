@@ -50,12 +50,8 @@ impl Spare {
         buffer.clear();
         match buffer.capacity() {
             0 => {}
-            n if n <= Spare::SMALL => {
-                if self.small.len() < Spare::MOST_SMALL {
-                    self.small.push(buffer);
-                }
-            }
-            n if self.bytes + n <= Spare::MOST_BYTES => {
+            n if n <= Spare::SMALL && self.small.len() < Spare::MOST_SMALL => self.small.push(buffer),
+            n if n > Spare::SMALL && self.bytes + n <= Spare::MOST_BYTES => {
                 self.bytes += n;
                 self.large.push(buffer);
             }
@@ -64,7 +60,7 @@ impl Spare {
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn buffers(&self) -> usize {
         self.small.len() + self.large.len()
     }
 
@@ -564,7 +560,7 @@ mod tests {
                 .sum::<usize>()
                 + out.tail.capacity();
             assert!(held <= 4 * QUEUED as usize, "{held} bytes for {}", out.len());
-            assert!(spare.len() <= 1 + out.segments.len());
+            assert!(spare.buffers() <= 1 + out.segments.len());
         }
     }
 
@@ -591,7 +587,7 @@ mod tests {
         let large: Vec<Vec<u8>> = (0..100).map(|_| Vec::with_capacity(60 << 10)).collect();
         let small: Vec<Vec<u8>> = (0..1000).map(|_| Vec::with_capacity(100)).collect();
         large.into_iter().chain(small).for_each(|buffer| spare.give(buffer));
-        assert!(spare.bytes() <= 640 << 10 && spare.len() > 256, "{} bytes, {}", spare.bytes(), spare.len());
+        assert!(spare.bytes() <= 640 << 10 && spare.buffers() > 256, "{} bytes, {}", spare.bytes(), spare.buffers());
         assert!(spare.take().capacity() < 1000 && spare.take_large().capacity() >= 60 << 10);
         let (mut out, mut released) = (Output::default(), Vec::new());
         for _ in 0..1000 {
