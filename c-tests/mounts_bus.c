@@ -218,6 +218,43 @@ static void large_messages(void) {
   free(data);
 }
 
+static void little_memory(void) {
+  SECTION("messages under way leave a quarter of the memory to the others");
+  host *before = h;
+  int port_before = port;
+  h = HOST({ENCKE_OPT_MAX_MEMORY, 2 << 20}, {ENCKE_OPT_MAX_BODY, 8 << 20});
+  port = host_listen(h);
+  CHECK_OK(encke_mount(h->e, ENCKE_MOUNT_BUS, "/msgbus/", NULL, 0, NULL));
+  char *data = pattern(1 << 20, 4);
+  peer *keeps = peer_tcp(port), *p = peer_tcp(port);
+  const char *head = "POST /msgbus/m HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Length: 1048576\r\n\r\n";
+  peer_send(keeps, head), peer_send_n(keeps, data, 1 << 20); /* whole but for nothing: published */
+  UNTIL(peer_finals(keeps) == 1);
+  CHECK_EQ(peer_nth(keeps, 0)->status, 204);
+  peer_send(keeps, head), peer_send_n(keeps, data, 1000000);
+  UNTIL(host_stats(h).memory > 990000);
+  peer_send(p, head), peer_send_n(p, data, 1 << 20);
+  UNTIL(peer_finals(p) == 1);
+  CHECK_EQ(peer_nth(p, 0)->status, 503);
+  peer_send_n(keeps, data + 1000000, (1 << 20) - 1000000);
+  UNTIL(peer_finals(keeps) == 2 || keeps->eof);
+  peer_close(keeps);
+  if (!p->eof) {
+    peer_send(p, "POST /msgbus/m HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\nhi");
+    UNTIL(peer_finals(p) == 2 || p->eof);
+  }
+  peer_close(p);
+  p = peer_tcp(port);
+  peer_send(p, "POST /msgbus/m HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Length: 3000000\r\nExpect: 100-continue\r\n\r\n");
+  UNTIL(peer_finals(p) == 1); /* not even asked for */
+  CHECK_EQ(peer_nth(p, 0)->status, 413);
+  peer_close(p);
+  UNTIL(host_stats(h).held == 0);
+  host_close(h);
+  h = before, port = port_before;
+  free(data);
+}
+
 static void slow(void) {
   SECTION("who does not keep up misses what is new, at 1,000,000 bytes; its connection stays");
   char *data = pattern(100000, 5);
@@ -492,6 +529,7 @@ int main(void) {
   sockets();
   cors();
   large_messages();
+  little_memory();
   slow();
   passed();
   passed_with_bodies();

@@ -72,6 +72,11 @@ impl Engine {
         }
     }
 
+    /// Whether so much memory is used up that mounts keep no more of bodies: the last quarter is for everybody else.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.counters.memory >= self.settings.max_memory / 4 * 3
+    }
+
     /// Whether what the mount answers is to be told to the host.
     pub fn is_unshown(&mut self, id: Id) -> bool {
         let exchange = self.exchanges.get_mut(id.slot(), id.generation());

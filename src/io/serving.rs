@@ -222,6 +222,9 @@ impl Driver {
         };
         match Bus::new(mount, head, &date, page).act(head) {
             Action::Answer(answer) => self.answer(id, answer),
+            Action::Publish(_) if head.content_length != head::UNKNOWN && !self.has_room(head.content_length) => {
+                self.answer(id, Bus::of_post(mount, head.version, &date, None).too_large())
+            }
             Action::Publish(publication) if head.flags & head::BODY_FOLLOWS != 0 => {
                 self.gather(id, mount, head.version, publication)
             }
@@ -258,12 +261,16 @@ impl Driver {
     /// False: no room for a message of this size.
     fn publish(&mut self, channel: &str, parts: Parts) -> bool {
         let Some((hub, member)) = self.engine.hub().cloned() else { return false };
-        if !hub.has_room(parts.data.len() as u64) {
+        if !self.has_room(parts.data.len() as u64) {
             return false;
         }
         hub.publish(channel, parts, clock::monotonic(), Some(member));
         self.serving.published = true;
         true
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.engine.hub().is_some_and(|(hub, _)| hub.has_room(bytes))
     }
 
     /// What was published here is heard here, before anything else is said.
@@ -286,10 +293,16 @@ impl Driver {
 
     fn take_piece(&mut self, id: Id, data: Vec<u8>, more: bool) {
         let n = data.len();
+        let short = self.engine.is_short_of_memory();
         let gathering = self.serving.gathering.entry(id.0).or_default();
-        if gathering.data.try_reserve(n).is_err() {
-            self.serving.gathering.remove(&id.0);
-            return self.engine.give_up(id);
+        if short || gathering.data.try_reserve(n).is_err() {
+            let date = *self.engine.date();
+            return match self.serving.gathering.remove(&id.0).and_then(|gathering| gathering.publication) {
+                Some((mount, version, Publication { origin, .. })) => {
+                    self.answer(id, Bus::of_post(&mount, version, &date, origin.as_deref()).busy())
+                }
+                None => self.engine.give_up(id),
+            };
         }
         gathering.data.extend_from_slice(&data);
         gathering.whole = !more;

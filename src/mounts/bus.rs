@@ -201,6 +201,11 @@ impl<'a> Bus<'a> {
         self.page(413, "Content Too Large", "<h1>Content Too Large</h1>")
     }
 
+    /// No memory now.
+    pub fn busy(&self) -> Answer<'static> {
+        self.page(503, "Service Unavailable", "<h1>Service Unavailable</h1>")
+    }
+
     pub fn not_found(&self) -> Answer<'static> {
         self.page(404, "Not Found", "<h1>Not Found</h1>")
     }
