@@ -14,7 +14,10 @@
  *   GET /echo         the fields received      GET /delay /delay200    the same after 10 and 200 ms
  *   GET /cookie       the cookies received     GET /big                1 MiB from one borrowed buffer
  *   GET /bytes/N      N bytes, up to 1 GiB     GET /events             five server-sent events
- *   WebSocket /echo   messages come back
+ *   WebSocket /echo   messages come back       GET /mjpeg              a picture that changes ten times a second
+ *
+ * /events has a channel of its own for each client, because each has its own five events, whose ids count on from its
+ * Last-Event-ID; so it publishes whole events and subscribes in plain. /mjpeg is one channel for all.
  */
 #include <errno.h>
 #include <poll.h>
@@ -35,6 +38,7 @@
 #define SPOOL ((size_t)16 << 20) /* up to this size a body is echoed when complete, else as it comes */
 
 enum kind { FREE, BYTES, ECHO, EVENTS };
+enum { WIDTH = 64, HEIGHT = 48, BITMAP = 54 + WIDTH * HEIGHT * 3 };
 
 struct task {
   enum kind kind;
@@ -66,8 +70,8 @@ static volatile sig_atomic_t stop;
 static int drained;
 static struct task *tasks;
 static size_t ntasks, free_task; /* places count from 1; 0: none */
-enum { AFTER_10_MS, AFTER_200_MS, NEXT_EVENT, FIFOS };
-static struct fifo fifos[FIFOS] = {{10000, NULL, NULL}, {200000, NULL, NULL}, {50000, NULL, NULL}};
+enum { AFTER_10_MS, AFTER_200_MS, NEXT_EVENT, NEXT_FRAME, FIFOS };
+static struct fifo fifos[FIFOS] = {{10000, NULL, NULL}, {200000, NULL, NULL}, {50000, NULL, NULL}, {100000, NULL, NULL}};
 static char big[1 << 20];
 
 static void die(const char *what, const char *why) {
@@ -162,6 +166,7 @@ static int next_timeout(void) {
 }
 
 static void go_on(struct task *t);
+static void next_frame(void);
 
 static void fire_timers(void) {
   uint64_t now = now_us();
@@ -172,6 +177,8 @@ static void fire_timers(void) {
       struct task *t = find_task(w->user, w->id);
       if (t != NULL)
         go_on(t);
+      else if (i == NEXT_FRAME)
+        next_frame();
       else if (w->user == 0)
         encke_reply(sender, w->id, 200, TEXT, HELLO, sizeof HELLO - 1); /* GONE where the client has left */
       free(w);
@@ -196,6 +203,16 @@ static void go_on_with_bytes(struct task *t) {
   finish_task(t);
 }
 
+static void publish(const char *channel, const char *type, const void *data, size_t len) {
+  encke_message message = {.type = {type, strlen(type)}, .key = ENCKE_STR("newest"), .data = data, .len = len};
+  if (encke_publish(sender, 0, channel, &message, sizeof message) != ENCKE_OK)
+    fprintf(stderr, "testbed: encke_publish: %s\n", encke_last_error());
+}
+
+static void events_channel(encke_id id, char *channel, size_t cap) {
+  snprintf(channel, cap, "events/%llx", (unsigned long long)id);
+}
+
 static void go_on_with_events(struct task *t) {
   char text[128];
   uint64_t id = t->last_id + 1;
@@ -203,13 +220,9 @@ static void go_on_with_events(struct task *t) {
                             (unsigned long long)id, (unsigned long long)id)
                  : snprintf(text, sizeof text, ": a comment\nid: %llu\ndata: message %llu\n\n",
                             (unsigned long long)id, (unsigned long long)id);
-  int r = encke_write(sender, t->id, text, (size_t)n);
-  if (r == ENCKE_E_AGAIN)
-    return; /* behind an unanswered request of its connection: WRITABLE brings us back */
-  if (r != ENCKE_OK) {
-    cut_task(t);
-    return;
-  }
+  char channel[32];
+  events_channel(t->id, channel, sizeof channel);
+  publish(channel, "", text, (size_t)n);
   t->last_id = id;
   if (--t->left == 0)
     finish_task(t);
@@ -370,13 +383,10 @@ static void get_big(encke_id id, const encke_head *head) {
 }
 
 static void get_events(encke_id id, const encke_head *head) {
-  static const encke_field fields[] = {
-    {ENCKE_STR("content-type"), ENCKE_STR("text/event-stream")},
-    {ENCKE_STR("cache-control"), ENCKE_STR("no-store")},
-  };
+  static const encke_field type = {ENCKE_STR("content-type"), ENCKE_STR("text/event-stream")};
   static const char retry[] = "retry: 1000\n\n";
-  encke_response r = {.status = 200, .fields = fields, .nfields = 2};
   if (is(head->method, "HEAD")) {
+    encke_response r = {.status = 200, .fields = &type, .nfields = 1};
     settled(id, encke_respond(sender, id, &r, sizeof r));
     return;
   }
@@ -388,12 +398,55 @@ static void get_events(encke_id id, const encke_head *head) {
   encke_str last = encke_head_get(head, "last-event-id");
   t->last_id = last.p != NULL ? strtoull(last.p, NULL, 10) : 0;
   t->left = 5;
-  r.body = retry;
-  r.body_len = sizeof retry - 1;
-  if (encke_begin(sender, id, &r, sizeof r) == ENCKE_OK)
+  char channel[32];
+  const char *name = channel;
+  encke_subscription how = {.transport = ENCKE_TRANSPORT_PLAIN, .fields = &type, .nfields = 1};
+  events_channel(id, channel, sizeof channel);
+  if (encke_subscribe(sender, id, &name, 1, &how, sizeof how) == ENCKE_OK) {
+    publish(channel, "", retry, sizeof retry - 1);
     go_on(t);
-  else
+  } else {
     cut_task(t);
+  }
+}
+
+/* ---- a picture that changes ------------------------------------------------------------------------- */
+
+static void put(unsigned char *at, uint32_t value) {
+  for (int i = 0; i < 4; i++)
+    at[i] = (unsigned char)(value >> 8 * i);
+}
+
+/* A bitmap of 24 bits a pixel with a bar that goes round. */
+static void publish_frame(void) {
+  static unsigned char frame[BITMAP];
+  static unsigned tick;
+  frame[0] = 'B', frame[1] = 'M', frame[26] = 1, frame[28] = 24;
+  put(frame + 2, sizeof frame), put(frame + 10, 54), put(frame + 14, 40), put(frame + 18, WIDTH), put(frame + 22, HEIGHT);
+  for (unsigned i = 0; i < WIDTH * HEIGHT; i++)
+    memset(frame + 54 + i * 3, (i + tick) % WIDTH < 8 ? 255 : 32, 3);
+  tick++;
+  publish("mjpeg", "image/bmp", frame, sizeof frame);
+}
+
+/* As long as somebody looks. */
+static void next_frame(void) {
+  encke_channel_facts facts;
+  memset(&facts, 0, sizeof facts);
+  encke_channel_get(sender, "mjpeg", &facts, sizeof facts);
+  if (facts.subscribers > 0) {
+    publish_frame();
+    wait_in(NEXT_FRAME, 0, 0);
+  }
+}
+
+static void get_mjpeg(encke_id id, const encke_head *head) {
+  const char *channel = "mjpeg";
+  encke_subscription how = {.transport = ENCKE_TRANSPORT_MULTIPART};
+  (void)head;
+  settled(id, encke_subscribe(sender, id, &channel, 1, &how, sizeof how));
+  if (fifos[NEXT_FRAME].first == NULL)
+    wait_in(NEXT_FRAME, 0, 0);
 }
 
 static void get_delay(encke_id id, const encke_head *head) {
@@ -432,6 +485,7 @@ static void get(encke_id id, const encke_head *head) {
   } routes[] = {
     {"/", get_root},       {"/echo", get_fields},    {"/cookie", get_cookies}, {"/big", get_big},
     {"/delay", get_delay}, {"/delay200", get_delay}, {"/events", get_events},
+    {"/mjpeg", get_mjpeg},
   };
   for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
     if (is(head->path, routes[i].path)) {
@@ -553,6 +607,10 @@ static void start(const char *port, int with_tls) {
   if (encke_info(e, listener, ENCKE_INFO_LOCAL, at, sizeof at, NULL) != ENCKE_OK)
     die("encke_info", encke_last_error());
   sender = encke_get_sender(e);
+  if (encke_has_feature("push") &&
+      (encke_channel_set(sender, "*", ENCKE_CHANNEL_HISTORY, 0) != ENCKE_OK || /* nobody comes back to these */
+       encke_channel_set(sender, "mjpeg", ENCKE_CHANNEL_SLOW, ENCKE_SLOW_LATEST) != ENCKE_OK))
+    die("encke_channel_set", encke_last_error());
   printf("listening on %s\n", at);
   fflush(stdout);
 }

@@ -510,6 +510,30 @@ static void from_threads(void) {
   UNTIL(encke_channel_get(h->s, "short", &none, sizeof none) == 0);
 }
 
+static void ended_by_the_host(void) {
+  SECTION("encke_end: a stream ends well, behind what was published");
+  peer *p = peer_tcp(port), *q = peer_tcp(port);
+  encke_id id = next_request(p, SSE), poll = next_request(q, POLL);
+  CHECK_RC(encke_end(h->s, id, NULL, 0), ENCKE_E_STATE);
+  CHECK_OK(subscribe(id, "ends"));
+  CHECK_OK(subscribe(poll, "ends"));
+  publish("ends", "almost");
+  publish("ends", "all");
+  CHECK_OK(encke_end(h->s, id, NULL, 0));
+  CHECK_RC(encke_end(h->s, id, NULL, 0), ENCKE_E_GONE);
+  UNTIL(p->eof);
+  CHECK(has(p, "data: almost\n\n") && has(p, "data: all\n\n") && memcmp(p->in + p->n - 5, "0\r\n\r\n", 5) == 0);
+  CHECK_EQ(host_last(h, ENCKE_EV_DONE, id)->code, ENCKE_END_OK);
+  UNTIL(peer_finals(q) == 1);
+  poll = next_request(q, POLL);
+  CHECK_OK(subscribe(poll, "ends"));
+  CHECK_OK(encke_end(h->s, poll, NULL, 0));
+  UNTIL(peer_finals(q) == 2);
+  CHECK_EQ(peer_nth(q, 1)->status, 204);
+  peer_close(p);
+  peer_close(q);
+}
+
 static void the_end(void) {
   SECTION("drain ends subscriptions well");
   peer *p = peer_tcp(port), *q = peer_tcp(port);
@@ -541,6 +565,7 @@ int main(void) {
   slow();
   crowded();
   from_threads();
+  ended_by_the_host();
   the_end();
   host_close(h);
   return check_end();

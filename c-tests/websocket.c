@@ -169,6 +169,11 @@ static void messages(void) {
   UNTIL(GOT(p, "\x88\x05\x0f\xa0" "bye"));
   closes(p, id, 4000);
 
+  id = open_socket(&p, "");
+  CHECK_OK(encke_end(h->s, id, NULL, 0));
+  UNTIL(GOT(p, "\x88\x02\x03\xe8"));
+  closes(p, id, 1000);
+
   SECTION("the client goes without a word");
   id = open_socket(&p, "");
   peer_fin(p);

@@ -707,7 +707,8 @@ ENCKE_API int encke_write(encke_sender *sender, encke_id id, const void *data, s
 
 /**
  * The end of a begun answer; settles on ENCKE_OK, ENCKE_E_GONE and ENCKE_E_CLOSED. Trailer fields go out where the answer
- * is chunked and are dropped elsewhere. With fewer bytes than ENCKE_LENGTH promised it acts as encke_abort. Any thread.
+ * is chunked and are dropped elsewhere. With fewer bytes than ENCKE_LENGTH promised it acts as encke_abort. Of a subscriber:
+ * its stream ends well behind what was published so far, a WebSocket with 1000; a long poll is answered. Any thread.
  * ENCKE_E_GONE: the id is over, or the peer is gone; ENCKE_E_STATE: before begin; ENCKE_E_INVAL: a bad trailer field, or
  * one that RFC 9110, 6.5.1 forbids; ENCKE_E_CLOSED: the encke was freed. Since 0.1. RFC 9112, 7.1.2.
  */

@@ -429,6 +429,9 @@ impl Engine {
     /// The end of a begun answer.
     pub fn end(&mut self, id: Id, trailers: &[u8]) {
         let slot = id.slot();
+        if PUSH && self.end_second_life(id) {
+            return;
+        }
         let Some(exchange) = self.exchanges.get_mut(slot, id.generation()) else { return };
         let short = exchange.length.is_some_and(|length| exchange.given < length)
             && !exchange.is(exchange::BODILESS | exchange::TUNNEL);

@@ -281,6 +281,22 @@ impl Engine {
         }
     }
 
+    /// The host ends a subscriber or a WebSocket, behind what was published. False: the id is in its first life.
+    pub(super) fn end_second_life(&mut self, id: Id) -> bool {
+        if self.is_subscribed(id) {
+            self.take_last_turn(id.slot());
+            if self.is_subscribed(id) {
+                self.end_subscription(id.slot(), End::Ok);
+            }
+            return true;
+        }
+        if self.is_socket(id) {
+            self.end_subscribed_socket(id.slot(), End::Ok);
+            return true;
+        }
+        self.exchanges.get_mut(id.slot(), id.generation()).is_some_and(|exchange| exchange.is(exchange::SETTLED))
+    }
+
     /// The stream ends well, after what is queued of it: the client may come back for more.
     pub fn end_subscription(&mut self, slot: u32, end: End) {
         let Some(subscriber) = self.push.feeds.at(slot) else { return };
