@@ -46,7 +46,7 @@ run: HTTPS_AT ?= 127.0.0.1:4444
 run:
 	@$(NEED) $(C_TOOLS) openssl:openssl
 	@$(CMAKE) --log-level=WARNING -S . -B $(BUILD)
-	@$(CMAKE) --build $(BUILD) --parallel 2 --target encke-bus encke-send encke-dump encke-pub encke-sub
+	@$(CMAKE) --build $(BUILD) --parallel 2 --target encke-tools
 	@exec sh tools/run.sh '$(BUILD)' '$(HTTP_AT)' '$(HTTPS_AT)'
 
 run-select: HTTP_AT  ?= 127.0.0.1:8080
