@@ -20,6 +20,7 @@
 #define BUS "/msgbus/"
 #define MOST 64          /* addresses, ports, listeners */
 #define MAX_SECRET 512
+#define MAX_LISTED 1000  /* channels on the page of counters */
 #define GRACE_MS 5000    /* for what is under way when it is told to end */
 #define FDS_OF_OURS 64   /* that are no connections */
 #define FIRST_PASSED 3   /* SD_LISTEN_FDS_START */
@@ -175,7 +176,7 @@ static void put_channels(FILE *out, int json) {
   char name[256] = "", next[256];
   encke_channel_facts facts;
   int first = 1;
-  while (encke_channel_next(sender, name, next, sizeof next, NULL) == 1) {
+  for (int n = 0; n < MAX_LISTED && encke_channel_next(sender, name, next, sizeof next, NULL) == 1; n++) {
     memcpy(name, next, sizeof name);
     if (encke_channel_get(sender, name, &facts, sizeof facts) != 1)
       continue;
@@ -663,6 +664,7 @@ int main(int argc, char **argv) {
     listen_at(&listeners[i], tls);
   if (has_account)
     become(account);
+  signal(SIGPIPE, SIG_IGN); /* for stdout; the library needs nothing of the kind */
   catch_signals(sender, 1);
   puts("ready");
   serve(tls);

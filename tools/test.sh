@@ -191,6 +191,23 @@ sed -n 1p "$work/json.out" | grep -q '^{"channel":"forms","type":"image/png","fr
 [ "$(sed -n 2p "$work/json.out")" = '{"channel":"forms","type":"text/plain","from":"alice","data":"a \"word\""}' ] || fail "json: text"
 [ "$(sed -n 's/.*"base64":"\(.*\)"}$/\1/p' "$work/json.out" | base64 -d | cksum)" = "$(cksum < "$work/random")" ] || fail "json: base64"
 
+begin "names that no path has, and a large message"
+for channel in 'Zoë & co' 'a?b#c' '*'; do
+  run names encke-dump $at -n 1 -j "$channel"
+  dump=$pid
+  until_ sh -c "curl -sS --noproxy '*' http://127.0.0.1:$all_http/stats | grep -q '^subscribers 1\$'"
+  says 0 '' encke-send $at -m x "$(echo "$channel" | sed 's/^\*$/any of them/')"
+  ends $dump 0
+  case $channel in '*') has names.out '"channel":"any of them"' ;; *) grep -qF "\"channel\":\"$channel\"" "$work/names.out" ;; esac || fail "the name $channel"
+done
+head -c 5000000 /dev/zero | tr '\0' x > "$work/large"
+run large encke-dump $at -n 1 -r large
+dump=$pid
+until_ subscribed "$all_http" large
+says 0 '' encke-send $at -f "$work/large" large
+ends $dump 0
+cmp "$work/large" "$work/large.out" || fail "another message"
+
 begin "all channels, lines, and what a terminal must not see"
 run every encke-dump $at -n 4
 dump=$pid
