@@ -17,7 +17,7 @@ COMMANDS = {
 }
 # name: (title, subscribers, rate, count, rounds, servers)
 CASES = {
-    "1000": ("1,000 subscribers, 100 messages/s", 1000, 100, 1000, 3, [FLOOR, OURS]),
+    "1000": ("1,000 subscribers, 100 messages/s", 1000, 100, 500, 5, [FLOOR, OURS]),
     "10000-slow": ("10,000 subscribers, 8 messages/s", 10000, 8, 64, 3, [FLOOR, OURS]),
     "19000-slow": ("19,000 subscribers, 4 messages/s", 19000, 4, 32, 3, [FLOOR, OURS]),
     "10000": ("10,000 subscribers, 100 messages/s", 10000, 100, 1000, 1, [OURS]),
