@@ -34,14 +34,27 @@ pub(super) fn read(what: &str, text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)
 fn defect(why: &pem::Error) -> String {
     match why {
         pem::Error::MissingSectionEnd { end_marker } => {
-            format!("has no line -----END {}-----: the file is cut off", String::from_utf8_lossy(end_marker))
+            format!("has no line -----END {}-----: the file is cut off", legible(end_marker, 60))
         }
         pem::Error::IllegalSectionStart { line } => {
-            format!("begins badly: {}", String::from_utf8_lossy(&line[..line.len().min(80)]))
+            format!("begins badly: {}", legible(line, 60))
         }
         pem::Error::Base64Decode(_) => "is not base64".into(),
         other => format!("cannot be read: {other}"),
     }
+}
+
+/// A piece of somebody's file in the text of an error: the beginning, on one line.
+fn legible(bytes: &[u8], most: usize) -> String {
+    let mut text: String = String::from_utf8_lossy(bytes)
+        .chars()
+        .take(most)
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    if bytes.len() > most {
+        text.push_str("...");
+    }
+    text
 }
 
 /// Without the byte order mark that some editors put before the first line.
@@ -75,6 +88,6 @@ pub(super) fn has_proc_type_encrypted(text: &[u8]) -> bool {
 
 /// "only PUBLIC KEY, X509 CRL", for a file in which the wanted section is missing.
 pub(super) fn only(text: &[u8]) -> String {
-    let found: BTreeSet<&str> = labels(text).map(|label| label.get(..40).unwrap_or(label)).take(8).collect();
+    let found: BTreeSet<String> = labels(text).map(|label| legible(label.as_bytes(), 40)).take(8).collect();
     format!("only {}", Vec::from_iter(found).join(", "))
 }

@@ -85,7 +85,7 @@ fn two(text: &[u8]) -> (&[u8], &[u8]) {
 
 fn check_error(Unusable(why): &Unusable) {
     assert!(!why.is_empty() && why.len() <= MOST_TEXT, "{} bytes: {why:?}", why.len());
-    //TODO assert!(!why.contains(char::is_control), "more than a line: {why:?}");
+    assert!(!why.contains(char::is_control), "more than a line: {why:?}");
     let subject = ["chain", "key", "roots", "the fresh set"].iter().any(|subject| why.starts_with(subject));
     assert!(subject, "it does not say of what: {why:?}");
 }

@@ -69,6 +69,16 @@ fn what_is_not_a_chain() {
         localhost().chain.clone() + "-----BEGIN CERTIFICATE-----\nMII*\n-----END CERTIFICATE-----\n",
         "chain: PEM section 2 is not base64",
     );
+    let long = "x\0".repeat(200);
+    let shown = "x\u{fffd}".repeat(30);
+    chain_is(
+        format!("-----BEGIN {long}-----\nMIIB"),
+        &format!("chain: PEM section 1 has no line -----END {shown}...-----: the file is cut off"),
+    );
+    chain_is(
+        format!("-----BEGIN {long}\nMIIB"),
+        &format!("chain: PEM section 1 begins badly: -----BEGIN {}...", "x\u{fffd}".repeat(24) + "x"),
+    );
     chain_is("-----BEGIN CERTIFICATE\nMIIB", "chain: PEM section 1 begins badly: -----BEGIN CERTIFICATE");
 }
 

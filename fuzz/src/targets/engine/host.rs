@@ -631,7 +631,8 @@ fn id_of(submission: &Submission) -> Id {
         | Submission::Accept { id, .. }
         | Submission::Frames { id, .. }
         | Submission::Close { id, .. }
+        | Submission::Pass { id, .. }
         | Submission::Kick { id } => *id,
-        Submission::Deliver(_) => Id::NONE,
+        Submission::Deliver(_) | Submission::Missed(_) => Id::NONE,
     }
 }
