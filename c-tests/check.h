@@ -71,6 +71,7 @@ typedef struct {
   char *data; /* a copy, NUL-terminated; the body of a REQUEST, the data of the others */
   size_t len;
   char method[16], target[96];
+  char channel[96], type[64], from[64]; /* of a message over a link; channel is "(none)" where there is none */
 } event;
 
 typedef struct host {
@@ -84,6 +85,7 @@ typedef struct host {
   void *context;
   encke_watch *watched;                        /* WATCH_EACH: what the library wants watched */
   size_t nwatched;
+  encke_id link;                               /* a link whose WRITABLE is no request's */
 } host;
 
 typedef struct { int option; uint64_t value; } setting;

@@ -80,6 +80,13 @@ void host_record(host *h, const encke_event *ev) {
   x->head = ev->head, x->more = ev->more;
   const void *data = ev->data;
   x->len = ev->len;
+  snprintf(x->channel, sizeof x->channel, "(none)");
+  if (ev->channel.p) copy_text(x->channel, sizeof x->channel, ev->channel);
+  if (ev->message) {
+    copy_text(x->type, sizeof x->type, ev->message->type);
+    copy_text(x->from, sizeof x->from, ev->message->from);
+    data = ev->message->data, x->len = ev->message->len;
+  }
   if (ev->kind == ENCKE_EV_REQUEST) {
     CHECK(ev->head != NULL);
     CHECK(ev->id != 0);
@@ -198,7 +205,7 @@ static long walk(host *h) {
   size_t n = 0;
   long open = 0;
   for (size_t i = 0; i < h->n; i++)
-    if (of_request(h->log[i].kind)) places[n].id = h->log[i].id, places[n++].at = i;
+    if (of_request(h->log[i].kind) && (h->link == 0 || h->log[i].id != h->link)) places[n].id = h->log[i].id, places[n++].at = i;
   qsort(places, n, sizeof *places, by_id);
   for (size_t i = 0; i < n;) {
     encke_id id = places[i].id;

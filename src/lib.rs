@@ -10,6 +10,7 @@
 //! * [`ws`]: WebSocket, bytes in, messages out;
 //! * `tls`: TLS sessions as bytes in, bytes out (with the feature of that name);
 //! * [`io`]: where bytes meet the operating system, the only room with system calls;
+//! * [`link`]: the client's side of a bus, as tasks over what `io` gives them;
 //! * [`capi`]: the C boundary.
 //!
 //! `unsafe` lives in `io` and `capi` only.
@@ -22,6 +23,9 @@ pub mod engine;
 #[deny(unsafe_code)]
 pub mod http1;
 pub mod io;
+#[cfg_attr(not(feature = "links"), path = "link/absent.rs")]
+#[deny(unsafe_code)]
+pub mod link;
 #[deny(unsafe_code)]
 pub mod mounts;
 #[deny(unsafe_code)]

@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use super::guard::{any_thread, on_loop};
 use super::input;
+use super::links::{channel_of_link, wish};
 use super::server::encke;
 use super::types::{encke_field, encke_id, encke_message, encke_sender, encke_str};
 use crate::engine::id::Id;
@@ -13,6 +14,7 @@ use crate::engine::subscription::Subscription;
 use crate::engine::Error;
 use crate::http1::response::{Place, Seen};
 use crate::io::clock;
+use crate::link::Links;
 use crate::push::feed::{Filter, Transport};
 use crate::push::globs::MAX_LIST;
 use crate::push::message::{check_name, Parts};
@@ -95,11 +97,11 @@ pub struct encke_channel_facts {
 }
 
 const LEAST_MESSAGE: usize = size_of::<encke_str>();
-const LEAST_SUBSCRIPTION: usize = 8;
+pub(super) const LEAST_SUBSCRIPTION: usize = 8;
 
 /// # Safety
 /// The text is readable.
-unsafe fn utf8<'a>(text: &encke_str, what: &'static str) -> Result<&'a str, Error> {
+pub(super) unsafe fn utf8<'a>(text: &encke_str, what: &'static str) -> Result<&'a str, Error> {
     // SAFETY: the caller's promise.
     let bytes = unsafe { input::text(text, what)? };
     std::str::from_utf8(bytes).map_err(|_| Error::invalid(format!("{what} is not UTF-8")))
@@ -138,11 +140,8 @@ pub unsafe extern "C" fn encke_publish(
     unsafe {
         any_thread(sender, |sender| {
             built_in()?;
-            let channel = pattern(channel, false)?;
+            let channel = if link == 0 { pattern(channel, false)? } else { channel_of_link(channel)? };
             let m = input::grown(message, sizeof_message, LEAST_MESSAGE, "the message")?;
-            if link != 0 {
-                return Err(Error::Gone);
-            }
             let data = input::bytes(m.data, m.len, "data")?;
             sender.open()?;
             let parts = Parts {
@@ -152,6 +151,9 @@ pub unsafe extern "C" fn encke_publish(
                 key: utf8(&m.key, "key")?.to_owned(),
                 data: input::copy(data)?,
             };
+            if link != 0 {
+                return sender.publish_over(Id(link), channel, parts).map(|()| 0);
+            }
             parts.check().map_err(Error::invalid)?;
             sender.publish(channel, parts).map(|()| 0)
         })
@@ -182,16 +184,14 @@ pub unsafe extern "C" fn encke_subscribe(
     unsafe {
         any_thread(sender, |sender| {
             built_in()?;
+            if Links::may_be(Id(id)) {
+                return follow(sender, Id(id), channels, n, how, sizeof_subscription).map(|()| 0);
+            }
             let mut subscription = match how.is_null() && sizeof_subscription == 0 {
                 true => Subscription::default(),
                 false => check(how, sizeof_subscription)?,
             };
-            if n > 0 && channels.is_null() {
-                return Err(Error::invalid(format!("channels: NULL with a count of {n}")));
-            }
-            if n == 0 {
-                return Err(Error::invalid("channels: there is none"));
-            }
+            some(channels, n)?;
             for i in 0..n {
                 let name = pattern(*channels.add(i), true)?;
                 if !subscription.patterns.iter().any(|other| **other == *name) {
@@ -201,6 +201,43 @@ pub unsafe extern "C" fn encke_subscribe(
             sender.subscribe(Id(id), subscription).map(|()| 0)
         })
     }
+}
+
+fn some(channels: *const *const c_char, n: usize) -> Result<(), Error> {
+    if n == 0 {
+        return Err(Error::invalid("channels: there is none"));
+    }
+    if channels.is_null() {
+        return Err(Error::invalid(format!("channels: NULL with a count of {n}")));
+    }
+    Ok(())
+}
+
+/// [`encke_subscribe`] with the id of a link.
+///
+/// # Safety
+/// As there.
+unsafe fn follow(
+    sender: &encke_sender,
+    link: Id,
+    channels: *const *const c_char,
+    n: usize,
+    how: *const encke_subscription,
+    size: usize,
+) -> Result<(), Error> {
+    sender.open()?;
+    if !sender.doors.is_link(link) {
+        return Err(Error::Gone);
+    }
+    some(channels, n)?;
+    let mut wishes = Vec::new();
+    for i in 0..n {
+        // SAFETY: the caller's promise.
+        unsafe {
+            wishes.push(wish(channel_of_link(*channels.add(i))?, how, size)?);
+        }
+    }
+    sender.follow(link, wishes)
 }
 
 /// # Safety
@@ -260,6 +297,11 @@ pub unsafe extern "C" fn encke_unsubscribe(sender: *mut encke_sender, id: encke_
     unsafe {
         any_thread(sender, |sender| {
             built_in()?;
+            if Links::may_be(Id(id)) {
+                let channel = channel_of_link(channel)?;
+                sender.open()?;
+                return sender.unfollow(Id(id), channel).map(|()| 0);
+            }
             let pattern = pattern(channel, true)?;
             sender.open()?;
             drop(sender.leases.second(Id(id))?);

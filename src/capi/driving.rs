@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::os::fd::AsRawFd;
 
 use super::guard::{guard_value, on_loop};
-use super::server::encke;
+use super::server::{encke, Inner};
 use super::types::encke_fd_t;
 use crate::engine::Error;
 
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn encke_run(e: *mut encke, budget: u32) -> c_int {
     unsafe {
         on_loop(e, |inner| {
             inner.let_go();
-            inner.driver.run(budget).map(c_int::from)
+            inner.run(budget)
         })
     }
 }
@@ -76,8 +76,18 @@ pub unsafe extern "C" fn encke_wait(e: *mut encke, timeout_ms: i64) -> c_int {
             }
             inner.let_go();
             inner.driver.wait(timeout_ms)?;
-            inner.driver.run(0).map(c_int::from)
+            inner.run(0)
         })
+    }
+}
+
+impl Inner {
+    fn run(&mut self, budget: u32) -> Result<c_int, Error> {
+        self.hear_links();
+        let mut more = self.driver.run(budget)?;
+        // Said after the first look, it may have woken a loop that was about to look at all the rest.
+        more |= self.hear_links();
+        Ok(more.into())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::engine::answer::{Answer, Body};
 use crate::engine::event::{Event, What};
 use crate::engine::id::Id;
 use crate::engine::lease::{Settle, Settled};
+use crate::engine::word::{Text, Topic, Word};
 use crate::http1::response::Seen;
 
 /// ev.id is now yours: settle it exactly once, see L1.
@@ -179,9 +180,54 @@ impl Inner {
                 self.channel.push(0);
                 out.channel = encke_str { p: self.channel.as_ptr().cast(), n: channel.len() };
             }
+            What::Word(word) => self.show_word(word, out),
             What::Connection(accepted) => {
                 out.kind = ENCKE_EV_CONNECTION;
                 out.code = i32::from(accepted);
+            }
+        }
+    }
+}
+
+impl Inner {
+    #[cold]
+    fn show_word(&mut self, word: Box<Word>, out: &mut encke_event) {
+        // It is kept until the next event, and does not move.
+        let word = &**self.word.insert(word);
+        let view = |text: &[u8]| encke_str { p: text.as_ptr().cast(), n: text.len() };
+        (out.kind, out.code) = match word.topic {
+            Topic::Message => (ENCKE_EV_MESSAGE, 0),
+            Topic::Writable => (ENCKE_EV_WRITABLE, 0),
+            Topic::State(code) => (ENCKE_EV_LINK, code),
+        };
+        out.more = word.status;
+        out.cookie = word.number;
+        if let Some(channel) = &word.channel {
+            self.channel.clear();
+            self.channel.extend_from_slice(channel.as_bytes());
+            self.channel.push(0);
+            out.channel = encke_str { p: self.channel.as_ptr().cast(), n: channel.len() };
+        }
+        if !word.text.is_empty() {
+            // As all text it has a NUL behind it.
+            self.body.clear();
+            self.body.extend_from_slice(word.text.as_bytes());
+            self.body.push(0);
+            (out.data, out.len) = (self.body.as_ptr().cast(), word.text.len());
+        }
+        if let Some(letter) = &word.letter {
+            out.channel = view(letter.text(Text::Channel));
+            self.message = encke_message {
+                r#type: view(letter.text(Text::Kind)),
+                from: view(letter.text(Text::From)),
+                event: view(letter.text(Text::Event)),
+                key: view(letter.text(Text::Key)),
+                data: letter.data.as_ptr().cast(),
+                len: letter.data.len(),
+            };
+            out.message = &self.message;
+            if word.topic == Topic::Message {
+                (out.data, out.len) = (self.message.data, self.message.len);
             }
         }
     }

@@ -2,11 +2,16 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::channels::encke_subscription;
+use super::channels::{encke_subscription, utf8, LEAST_SUBSCRIPTION};
 use super::guard::on_loop;
-use super::server::encke;
-use super::types::{encke_id, encke_str};
+use super::input;
+use super::server::{encke, Inner};
+use super::types::{encke_id, encke_sender, encke_str};
+use crate::engine::id::Id;
 use crate::engine::Error;
+use crate::link::{Options, Wish};
+use crate::push::globs::MAX_LIST;
+use crate::push::message::{check_name, Parts};
 
 /// encke_link_options: each acknowledged message is told by ENCKE_LINK_ACKED.
 pub const ENCKE_LINK_REPORT: u32 = 1;
@@ -72,11 +77,51 @@ pub unsafe extern "C" fn encke_link_open(
     sizeof_options: usize,
     link: *mut encke_id,
 ) -> c_int {
-    // SAFETY: the host gives NULL or a living encke.
+    // SAFETY: the host gives NULL or a living encke, NULL or NUL-terminated text, NULL or readable options, and a writable id.
     unsafe {
-        on_loop(e, |_| {
-            let _ = (url, options, sizeof_options, link);
-            Err(Error::NotSupported("links are not in this build".into()))
+        on_loop(e, |inner| {
+            if link.is_null() {
+                return Err(Error::invalid("link is NULL"));
+            }
+            let url = match url.is_null() {
+                true => "",
+                false => std::str::from_utf8(input::c_text(url, "the URL")?)
+                    .map_err(|_| Error::invalid("the URL is not UTF-8"))?,
+            };
+            let options = match options.is_null() && sizeof_options == 0 {
+                true => Options::default(),
+                false => check(options, sizeof_options)?,
+            };
+            let Inner { links, driver, .. } = inner;
+            *link = links.open(driver, url, options)?.0;
+            Ok(0)
+        })
+    }
+}
+
+const LEAST_OPTIONS: usize = size_of::<encke_str>();
+
+/// # Safety
+/// As [`encke_link_open`].
+unsafe fn check(options: *const encke_link_options, size: usize) -> Result<Options, Error> {
+    // SAFETY: the caller's promise; every bit pattern is an encke_link_options.
+    unsafe {
+        let options = input::grown(options, size, LEAST_OPTIONS, "the options")?;
+        let unknown = options.flags & !(ENCKE_LINK_REPORT | ENCKE_LINK_ONCE);
+        if unknown != 0 {
+            return Err(Error::NotSupported(format!("flags {:#x}: unknown bits", unknown).into()));
+        }
+        Ok(Options {
+            user: utf8(&options.user, "user")?.into(),
+            password: utf8(&options.password, "password")?.into(),
+            ca_pem: input::copy(input::text(&options.ca_pem, "ca_pem")?)?,
+            retry_max: options.retry_ms_max,
+            queue_bytes: options.queue_bytes,
+            queue_messages: options.queue_messages,
+            max_message: options.max_message,
+            window: options.window,
+            reports: options.flags & ENCKE_LINK_REPORT != 0,
+            once: options.flags & ENCKE_LINK_ONCE != 0,
         })
     }
 }
@@ -95,11 +140,111 @@ pub unsafe extern "C" fn encke_link_subscribe(
     sizeof_subscription: usize,
     out: *mut encke_id,
 ) -> c_int {
-    // SAFETY: the host gives NULL or a living encke.
+    // SAFETY: the host gives NULL or a living encke, NUL-terminated text, NULL or a readable subscription, and a writable id.
     unsafe {
-        on_loop(e, |_| {
-            let _ = (link, channel, how, sizeof_subscription, out);
-            Err(Error::NotSupported("links are not in this build".into()))
+        on_loop(e, |inner| {
+            if out.is_null() {
+                return Err(Error::invalid("out is NULL"));
+            }
+            let name = channel_of_link(channel)?;
+            let wish = wish(name, how, sizeof_subscription)?;
+            let Inner { links, driver, .. } = inner;
+            *out = links.subscribe(driver, Id(link), wish)?.0;
+            Ok(0)
         })
+    }
+}
+
+/// Positions are short; anything else would only be carried around.
+const MAX_POSITION: usize = 255;
+
+/// The name of a channel at the other end; "": all of them.
+///
+/// # Safety
+/// NULL or NUL-terminated text.
+pub(super) unsafe fn channel_of_link<'a>(text: *const c_char) -> Result<&'a str, Error> {
+    // SAFETY: the caller's promise.
+    let text = unsafe { input::c_text(text, "the channel")? };
+    let name = std::str::from_utf8(text).map_err(|_| Error::invalid("the channel's name is not UTF-8"))?;
+    if !name.is_empty() {
+        check_name(name).map_err(Error::invalid)?;
+    }
+    Ok(name)
+}
+
+/// # Safety
+/// `how` is NULL or has `size` readable bytes.
+pub(super) unsafe fn wish(channel: &str, how: *const encke_subscription, size: usize) -> Result<Wish, Error> {
+    let mut wish = Wish { channel: channel.into(), types: Box::default(), from: Box::default(), since: Vec::new() };
+    if how.is_null() && size == 0 {
+        return Ok(wish);
+    }
+    // SAFETY: the caller's promise; every bit pattern is an encke_subscription.
+    unsafe {
+        let how = input::grown(how, size, LEAST_SUBSCRIPTION, "the subscription")?;
+        if how.transport != 0 || how.flags != 0 || how.timeout_ms != 0 || how.nfields != 0 {
+            let what = "a link has no use for transport, flags, timeout_ms and fields";
+            return Err(Error::NotSupported(what.into()));
+        }
+        for (list, text, what) in [(&mut wish.types, &how.types, "types"), (&mut wish.from, &how.from, "from")] {
+            let text = utf8(text, what)?;
+            if text.len() > MAX_LIST {
+                return Err(Error::invalid(format!("{what} is longer than {MAX_LIST} bytes")));
+            }
+            *list = text.into();
+        }
+        let since = input::text(&how.since, "since")?;
+        if since.len() > MAX_POSITION || !since.iter().all(u8::is_ascii_graphic) {
+            return Err(Error::invalid("since is no position"));
+        }
+        wish.since = since.to_vec();
+    }
+    Ok(wish)
+}
+
+impl Inner {
+    /// What was asked of links takes effect; true: there was something.
+    #[inline]
+    pub(super) fn hear_links(&mut self) -> bool {
+        let Inner { links, driver, .. } = self;
+        links.has_commands() && links.hear(driver)
+    }
+}
+
+impl encke_sender {
+    /// The loop thread is to look at the links.
+    fn tell_links(&self) {
+        match self.on_loop() {
+            Some(mut inner) => {
+                inner.hear_links();
+            }
+            None if self.mailbox.wake() => self.waker.wake(),
+            None => {}
+        }
+    }
+
+    pub(super) fn publish_over(&self, link: Id, channel: &str, parts: Parts) -> Result<(), Error> {
+        parts.check().map_err(Error::invalid)?;
+        if parts.from.contains(':') {
+            return Err(Error::invalid("from contains ':', which ends a user's name"));
+        }
+        if self.doors.publish(link, channel, || parts)? {
+            self.tell_links();
+        }
+        Ok(())
+    }
+
+    pub(super) fn follow(&self, link: Id, wishes: Vec<Wish>) -> Result<(), Error> {
+        for wish in wishes {
+            self.doors.follow(link, wish)?;
+        }
+        self.tell_links();
+        Ok(())
+    }
+
+    pub(super) fn unfollow(&self, link: Id, channel: &str) -> Result<(), Error> {
+        self.doors.leave(link, channel)?;
+        self.tell_links();
+        Ok(())
     }
 }

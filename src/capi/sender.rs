@@ -18,6 +18,7 @@ use crate::engine::mailbox::Submission;
 use crate::engine::output::COPY_LIMIT;
 use crate::engine::short::Short;
 use crate::engine::Error;
+use crate::link::Links;
 
 /// The any-thread half: borrowed for the encke's life; take a reference (encke_sender_ref) for another thread. NULL on a
 /// failure: NULL, another thread, a child of fork. [loop thread] Since 0.1.
@@ -77,8 +78,8 @@ pub unsafe extern "C" fn encke_wake(sender: *mut encke_sender) -> c_int {
     0
 }
 
-/// Gives a request, subscriber or WebSocket a value that comes back as ev.user in every later event of it; see L5 for when
-/// to free what it points to. Any thread.
+/// Gives a request, subscriber, WebSocket, link or subscription of a link a value that comes back as ev.user in every later
+/// event of it; see L5 for when to free what it points to, of a link with ENCKE_LINK_CLOSED. Any thread.
 /// ENCKE_E_GONE: the id is over; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_set_user(sender: *mut encke_sender, id: encke_id, user: u64) -> c_int {
@@ -86,6 +87,9 @@ pub unsafe extern "C" fn encke_set_user(sender: *mut encke_sender, id: encke_id,
     unsafe {
         any_thread(sender, |sender| {
             sender.open()?;
+            if Links::may_be(Id(id)) {
+                return if sender.doors.set_user(Id(id), user) { Ok(0) } else { Err(Error::Gone) };
+            }
             sender.leases.set_user(Id(id), user).map(|()| 0)
         })
     }

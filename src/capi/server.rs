@@ -12,13 +12,16 @@ use super::held::Held;
 use super::input;
 use super::result::{code_of, ENCKE_E_FORKED};
 use super::tls::encke_tls;
-use super::types::{encke_fd_t, encke_id, encke_sender};
+use super::types::{encke_fd_t, encke_id, encke_message, encke_sender};
 use crate::engine::id::{Id, Kind, Tag};
+use crate::engine::word::Word;
 use crate::engine::Error;
 use crate::io::address;
 use crate::io::driver::Driver;
 use crate::io::fork;
 use crate::io::listener::Manner;
+use crate::link::door::Doors;
+use crate::link::Links;
 use crate::push::hub::Hub;
 
 /// One loop's worth of listeners and connections: LOOP THREAD ONLY.
@@ -55,8 +58,12 @@ pub struct Inner {
     pub(super) body: Vec<u8>,
     /// The channel of the last SUBSCRIBER event.
     pub(super) channel: Vec<u8>,
+    /// The last event that came over a link, and the view on its message.
+    pub(super) word: Option<Box<Word>>,
+    pub(super) message: encke_message,
     /// For field lines.
     pub(super) lines: Vec<u8>,
+    pub(super) links: Links,
     tag: Tag,
 }
 
@@ -79,6 +86,7 @@ impl Inner {
                 }
             }
         }
+        self.word = None;
         if self.body.capacity() > 0 {
             let body = std::mem::take(&mut self.body);
             self.driver.engine.recycle_buffer(body);
@@ -120,6 +128,7 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             }
         };
         driver.enter(hub.clone());
+        let doors = Arc::new(Doors::default());
         let sender = Arc::new(encke_sender {
             leases: driver.engine.leases().clone(),
             mailbox: driver.mailbox().clone(),
@@ -135,6 +144,7 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             secret,
             hub: Mutex::new(hub),
             mounts: Mutex::default(),
+            doors: doors.clone(),
         });
         let inner = Inner {
             driver,
@@ -143,7 +153,10 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             spare: Vec::new(),
             body: Vec::new(),
             channel: Vec::new(),
+            word: None,
+            message: encke_message::EMPTY,
             lines: Vec::new(),
+            links: Links::new(tag, doors),
             tag,
         };
         let encke = Box::new(encke { sender, inner: UnsafeCell::new(inner) });
@@ -214,6 +227,7 @@ pub unsafe extern "C" fn encke_free(e: *mut encke) {
             return;
         }
         sender.mailbox.close();
+        sender.doors.close();
         if !sender.poisoned.load(SeqCst) {
             inner.driver.shut_down();
         }
@@ -222,7 +236,7 @@ pub unsafe extern "C" fn encke_free(e: *mut encke) {
         for held in inner.heads.drain(..).flatten() {
             sender.keep_head(held);
         }
-        inner.tag.release(inner.driver.last_generation());
+        inner.tag.release(inner.driver.last_generation().max(inner.links.last_generation()));
     })
 }
 
@@ -314,6 +328,10 @@ pub unsafe extern "C" fn encke_close(e: *mut encke, id: encke_id) -> c_int {
             Kind::Connection => inner.driver.close_connection(Id(id)).map(|()| 0),
             Kind::Request if id != 0 && inner.driver.engine.connection_of(Id(id)).is_some() => {
                 Err(Error::invalid("the id is a request's: encke_abort"))
+            }
+            Kind::Other if Links::may_be(Id(id)) => {
+                let Inner { links, driver, .. } = inner;
+                links.close(driver, Id(id)).map(|()| 0)
             }
             _ => Err(Error::Gone),
         })

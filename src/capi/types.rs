@@ -11,6 +11,7 @@ use crate::engine::lease::Leases;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::stats::Stats;
 use crate::io::wake::Waker;
+use crate::link::door::Doors;
 use crate::push::hub::Hub;
 
 /// Names a listener, a connection, a request, a link or its subscription. 0 is none. Ids are never reused and differ between all
@@ -127,6 +128,17 @@ pub struct encke_message {
     pub len: usize,
 }
 
+impl encke_message {
+    pub(super) const EMPTY: encke_message = encke_message {
+        r#type: encke_str::EMPTY,
+        from: encke_str::EMPTY,
+        event: encke_str::EMPTY,
+        key: encke_str::EMPTY,
+        data: std::ptr::null(),
+        len: 0,
+    };
+}
+
 /// The any-thread half of an encke; outlives it. See encke_get_sender.
 pub struct encke_sender {
     pub(super) leases: Arc<Leases>,
@@ -151,6 +163,7 @@ pub struct encke_sender {
     pub(super) hub: Mutex<Arc<Hub>>,
     /// The mounts that requests may be passed to.
     pub(super) mounts: Mutex<Vec<encke_id>>,
+    pub(super) doors: Arc<Doors>,
 }
 
 // SAFETY: what is not atomic or locked is constant, and `inner` is dereferenced on the loop thread only.

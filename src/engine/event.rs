@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::head::Head;
 use super::id::Id;
+use super::word::Word;
 
 /// Kinds the host may or may not want, as bits of the setting `events`.
 pub const DONE: u32 = 4;
@@ -63,6 +64,8 @@ pub enum What {
         channel: Arc<str>,
         joined: bool,
     },
+    /// Of something that is no request.
+    Word(Box<Word>),
 }
 
 #[derive(Debug)]

@@ -34,6 +34,7 @@ pub mod stats;
 pub mod subscription;
 pub mod wheel;
 pub mod wishes;
+pub mod word;
 
 #[cfg(test)]
 mod tests;
@@ -306,6 +307,12 @@ impl Engine {
 
     // ---- events ----------------------------------------------------------------------------------------------------
 
+    /// What is told of something that is no request.
+    pub fn bring(&mut self, word: Box<word::Word>) {
+        self.counters.memory += word.size();
+        self.events.push(word.owner.id, What::Word(word));
+    }
+
     /// Whether there is an event that the host may have now.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
@@ -384,6 +391,13 @@ impl Engine {
                 What::Message { data, .. } => {
                     self.counters.memory -= data.len() as u64;
                     event.user = self.leases.user(id.slot());
+                }
+                What::Word(word) => {
+                    self.counters.memory -= word.size();
+                    if !word.is_shown() {
+                        continue;
+                    }
+                    event.user = word.owner.user.load(std::sync::atomic::Ordering::Relaxed);
                 }
                 What::Writable | What::HalfClosed | What::Aborted(_) => {
                     if !self.shows(id) && !self.is_socket(id) {

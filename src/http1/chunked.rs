@@ -74,6 +74,11 @@ impl Decoder {
         Decoder { size: 0, extensions: 0, trailers: 0, digits: 0, state: State::Size }
     }
 
+    /// How much of the chunk's data is still to come; `None`: not within data.
+    pub fn left(&self) -> Option<u64> {
+        (self.state == State::Data).then_some(self.size)
+    }
+
     /// Consumes framing and at most one run of data, of at most `max_data` bytes. No data and not done means that more
     /// input is needed, or that `max_data` is 0. A fault is reported once the data before it was handed out; it
     /// consumes nothing, so the same input has the same fault again.

@@ -15,6 +15,7 @@ use super::listener::{system, Listener};
 use super::poller::{Poller, Readiness, Token};
 use super::secure::{Handshakes, Secure, Tickets};
 use super::serving::Serving;
+use super::tasks::Tasks;
 use super::wake::Waker;
 use super::watch::Watches;
 use crate::engine::event::{End, Event};
@@ -93,6 +94,8 @@ pub struct Driver {
     /// When deadlines were last looked at.
     expired: u64,
     pub(super) serving: Serving,
+    /// Made with the first of them.
+    pub(super) tasks: Option<Box<Tasks>>,
 }
 
 impl Driver {
@@ -134,6 +137,7 @@ impl Driver {
             wall_until: 0,
             expired: 0,
             serving: Serving::new(tag),
+            tasks: None,
         })
     }
 
@@ -259,6 +263,7 @@ impl Driver {
         }
         more |= self.hear();
         self.engine.unpause();
+        more |= self.run_tasks();
         let mut left = if budget == 0 { DEFAULT_BUDGET } else { budget };
         while left > 0 && !self.engine.events_full() {
             let Some(connection) = self.engine.next_ready() else { break };
@@ -461,6 +466,11 @@ impl Driver {
             }
             Token::Listener(slot) if self.accepting.contains(&slot) => {}
             Token::Listener(slot) => self.accepting.push_back(slot),
+            Token::Port { slot, generation } => {
+                if let Some(tasks) = &self.tasks {
+                    tasks.note(slot, generation, readiness);
+                }
+            }
             Token::Wake => {
                 if self.poller.watches().is_some() {
                     self.waker.clear();
@@ -476,7 +486,10 @@ impl Driver {
     /// Whether run or next would do or show something that no socket tells of.
     #[inline]
     fn has_work(&self) -> bool {
-        self.progress.has_work(&self.engine) || !self.accepting.is_empty() || !self.handshakes.is_empty()
+        self.progress.has_work(&self.engine)
+            || !self.accepting.is_empty()
+            || !self.handshakes.is_empty()
+            || self.tasks.as_ref().is_some_and(|tasks| tasks.has_work())
     }
 
     fn settle(&mut self) {
@@ -484,7 +497,9 @@ impl Driver {
             self.send_tickets();
         }
         self.engine.unpause();
-        self.stats.publish(&self.engine.counters());
+        let mut counters = self.engine.counters();
+        counters.memory += self.tasks.as_ref().map_or(0, |tasks| tasks.memory());
+        self.stats.publish(&counters);
         self.settle_timer();
         self.settle_truth();
     }
@@ -498,10 +513,8 @@ impl Driver {
     }
 
     fn next_timer(&self) -> Option<u64> {
-        match (self.engine.next_deadline(), self.rest_until) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let timer = self.tasks.as_ref().and_then(|tasks| tasks.next_timer());
+        [self.engine.next_deadline(), self.rest_until, timer].into_iter().flatten().min()
     }
 
     fn settle_timer(&mut self) {
@@ -523,6 +536,7 @@ impl Driver {
         self.fan_out(SENDS);
         self.engine.cut_all(End::Host);
         self.flush();
+        self.tasks = None;
         self.leave_hub();
         for slot in 0..self.listeners.slots() {
             if let Some(mut listener) = self.listeners.remove(slot) {

@@ -81,12 +81,12 @@ impl Listener {
     }
 }
 
-fn open_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+pub(super) fn open_socket(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Errno> {
     #[cfg(not(target_vendor = "apple"))]
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     #[cfg(target_vendor = "apple")]
     let flags = SocketFlags::empty();
-    let fd = socket_with(family, SocketType::STREAM, flags, None)?;
+    let fd = socket_with(family, kind, flags, None)?;
     #[cfg(target_vendor = "apple")]
     {
         rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
@@ -113,7 +113,7 @@ fn backlog(manner: Manner) -> i32 {
 fn open_tcp(address: SocketAddr, manner: Manner) -> Result<OwnedFd, Error> {
     let fault = |errno| system(format!("listen on {address}"), errno);
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let fd = open_socket(family).map_err(fault)?;
+    let fd = open_socket(family, SocketType::STREAM).map_err(fault)?;
     sockopt::set_socket_reuseaddr(&fd, true).map_err(fault)?;
     if manner.reuse_port {
         sockopt::set_socket_reuseport(&fd, true).map_err(fault)?;
@@ -132,11 +132,11 @@ fn open_tcp(address: SocketAddr, manner: Manner) -> Result<OwnedFd, Error> {
 fn open_unix(path: &Path, manner: Manner) -> Result<Listener, Error> {
     let fault = |errno| system(format!("listen on unix:{}", path.display()), errno);
     let address = SocketAddrUnix::new(path).map_err(fault)?;
-    let fd = open_socket(AddressFamily::UNIX).map_err(fault)?;
+    let fd = open_socket(AddressFamily::UNIX, SocketType::STREAM).map_err(fault)?;
     match bind(&fd, &address) {
         Err(Errno::ADDRINUSE) => {
             // A socket that nobody answers on was left behind by a server that is no more.
-            let probe = open_socket(AddressFamily::UNIX).map_err(fault)?;
+            let probe = open_socket(AddressFamily::UNIX, SocketType::STREAM).map_err(fault)?;
             match connect(&probe, &address) {
                 Err(Errno::CONNREFUSED) if is_socket(path) => {}
                 _ => return Err(fault(Errno::ADDRINUSE)),

@@ -5,6 +5,8 @@ mod accepting;
 pub mod address;
 pub mod clock;
 mod delivery;
+#[cfg(feature = "links")]
+pub mod dial;
 pub mod driver;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
@@ -16,9 +18,16 @@ pub mod listener;
 #[cfg(not(feature = "tls"))]
 mod no_tls;
 pub mod poller;
+#[cfg(all(feature = "links", feature = "tls"))]
+pub mod roots;
 pub mod secure;
 pub mod serving;
 pub mod socket;
+#[cfg(not(feature = "links"))]
+#[path = "no_tasks.rs"]
+mod tasks;
+#[cfg(feature = "links")]
+pub mod tasks;
 mod traffic;
 pub mod wake;
 mod watch;

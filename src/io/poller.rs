@@ -10,6 +10,7 @@ use super::epoll::Queue;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use super::kqueue::Queue;
 use super::watch::Watches;
+use crate::engine::id::MAX_GENERATION;
 
 /// What a readiness is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,11 @@ pub enum Token {
         generation: u32,
     },
     Listener(u32),
+    /// The socket of a task.
+    Port {
+        slot: u32,
+        generation: u32,
+    },
     Wake,
     Timer,
     /// Is ready as long as there is work that no socket tells of.
@@ -29,6 +35,7 @@ impl Token {
     pub fn pack(self) -> u64 {
         let (kind, slot) = match self {
             Token::Connection { slot, generation } => return ((generation as u64) << 32) | slot as u64,
+            Token::Port { slot, generation } => return (5 << 60) | ((generation as u64) << 32) | slot as u64,
             Token::Listener(slot) => (1, slot),
             Token::Wake => (2, 0),
             Token::Timer => (3, 0),
@@ -43,6 +50,7 @@ impl Token {
             2 => Token::Wake,
             3 => Token::Timer,
             4 => Token::Work,
+            5 => Token::Port { slot: bits as u32, generation: (bits >> 32) as u32 & MAX_GENERATION },
             _ => Token::Connection { slot: bits as u32, generation: (bits >> 32) as u32 },
         }
     }
@@ -173,13 +181,14 @@ impl Poller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::id::{MAX_GENERATION, MAX_SLOTS};
+    use crate::engine::id::MAX_SLOTS;
 
     #[test]
     fn tokens_come_back() {
         for token in [
             Token::Connection { slot: 0, generation: 1 },
             Token::Connection { slot: MAX_SLOTS - 1, generation: MAX_GENERATION },
+            Token::Port { slot: MAX_SLOTS - 1, generation: MAX_GENERATION },
             Token::Listener(7),
             Token::Wake,
             Token::Timer,

@@ -16,8 +16,15 @@ const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 /// What every connected socket needs.
 pub fn prepare(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::io::ioctl_fionbio(fd, true)?;
+    quiet(fd)
+}
+
+/// No signal where the peer is gone.
+pub fn quiet(fd: impl AsFd) -> Result<(), Errno> {
     #[cfg(target_vendor = "apple")]
     sockopt::set_socket_nosigpipe(fd, true)?;
+    #[cfg(not(target_vendor = "apple"))]
+    let _ = fd;
     Ok(())
 }
 
@@ -85,6 +92,12 @@ pub fn transmit_file(
 
 pub fn shut_down_sending(fd: BorrowedFd<'_>) {
     let _ = shutdown(fd, Shutdown::Write);
+}
+
+/// Nothing is sent or received any more.
+#[cfg(feature = "links")]
+pub fn cut(fd: BorrowedFd<'_>) {
+    let _ = shutdown(fd, Shutdown::Both);
 }
 
 /// Makes the next close a reset, so that the peer does not take what it has for the whole.

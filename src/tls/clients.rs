@@ -94,6 +94,11 @@ impl Policy {
 pub(super) struct Roots(Vec<(Vec<u8>, pki_types::TrustAnchor<'static>)>);
 
 impl Roots {
+    #[cfg(feature = "links")]
+    pub(super) fn anchors(self) -> Vec<pki_types::TrustAnchor<'static>> {
+        self.0.into_iter().map(|(_, anchor)| anchor).collect()
+    }
+
     pub(super) fn read(text: &[u8]) -> Result<Roots, Unusable> {
         let mut roots = Vec::new();
         for der in pem::read("roots", text)?

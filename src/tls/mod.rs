@@ -8,6 +8,8 @@ compile_error!("the feature `tls` needs cryptography: enable the feature `ring` 
 
 mod certificates;
 mod chain;
+#[cfg(feature = "links")]
+mod client;
 mod clients;
 #[cfg(all(feature = "post-quantum", not(feature = "aws-lc")))]
 mod hybrid;
@@ -22,6 +24,8 @@ mod session;
 mod tests;
 
 pub use certificates::Certificates;
+#[cfg(feature = "links")]
+pub use client::{is_name, Client, Trust};
 pub use clients::ClientCertificates;
 pub use session::{Failure, Progress, Session};
 

@@ -43,7 +43,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(why: impl ToString) -> Failure {
+    pub(super) fn new(why: impl ToString) -> Failure {
         Failure { why: why.to_string().into_boxed_str() }
     }
 }

@@ -1,0 +1,240 @@
+//! Owns the task of one subscription: a connection of its own, made anew for ever, from where it ended. Rules: nothing is
+//! read while the host does not take what came; what may have been missed is told.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::backoff::Backoff;
+use super::parts::{Parts, Terms};
+use super::response::{parse, Body, Fault, Head};
+use super::stream::{within, Stream};
+use super::url::{append_path, append_value};
+use super::{is_passing, state, Link, Wish};
+use crate::engine::word::{Owner, Topic, Word};
+use crate::io::tasks::Reactor;
+
+/// Milliseconds for a connection, and for the head of the answer.
+pub const CONNECT: u64 = 10_000;
+pub const ANSWER: u64 = 30_000;
+
+/// Who waits for what.
+#[derive(Debug)]
+pub struct Subscriber {
+    pub link: Rc<Link>,
+    pub owner: Arc<Owner>,
+    pub channel: Arc<str>,
+    /// Of the request, with its '?'.
+    pub query: Box<str>,
+    /// Where it goes on; empty: with what comes.
+    pub position: Vec<u8>,
+}
+
+/// How an attempt ended.
+enum Ended {
+    Lost(Fault),
+    Refused(u16),
+}
+
+impl From<Fault> for Ended {
+    fn from(why: Fault) -> Ended {
+        Ended::Lost(why)
+    }
+}
+
+/// Bytes that a task keeps, given back at its end.
+struct Kept(Rc<Reactor>, usize);
+
+impl Kept {
+    fn now(&mut self, n: usize) -> Result<(), Fault> {
+        let before = std::mem::replace(&mut self.1, n);
+        if before != n && !self.0.keeps(before, n) {
+            return Err("no memory for a message".into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.keeps(self.1, 0);
+    }
+}
+
+pub fn query(wish: &Wish) -> Box<str> {
+    let mut query = Vec::new();
+    for (name, list) in [(&b"type="[..], &wish.types), (b"sender=", &wish.from)] {
+        if !list.is_empty() {
+            query.push(if query.is_empty() { b'?' } else { b'&' });
+            query.extend_from_slice(name);
+            append_value(list, &mut query);
+        }
+    }
+    String::from_utf8(query).unwrap_or_default().into()
+}
+
+impl Subscriber {
+    pub async fn run(mut self) {
+        let link = self.link.clone();
+        let mut backoff = Backoff::new(link.retry_max);
+        // It was connected before; at what time it was this time.
+        let mut before = !self.position.is_empty();
+        let mut up = None;
+        let mut told = None;
+        loop {
+            let ended = match self.follow(&mut before, &mut up).await {
+                Ok(never) => match never {},
+                Err(ended) => ended,
+            };
+            let now = link.reactor.now();
+            if let Some(since) = up.take() {
+                backoff.held(now - since);
+                told = None;
+            }
+            let pause = match ended {
+                Ended::Lost(why) => {
+                    if told != Some(0) {
+                        told = Some(0);
+                        let mut word = self.word(state::DOWN);
+                        word.text = why.into();
+                        link.reactor.tell(word);
+                    }
+                    backoff.pause(link.random())
+                }
+                Ended::Refused(status) => {
+                    if told != Some(status) {
+                        told = Some(status);
+                        let mut word = self.word(state::REFUSED);
+                        word.status = status.into();
+                        link.reactor.tell(word);
+                    }
+                    match is_passing(status) {
+                        true => backoff.pause(link.random()),
+                        false => backoff.longest(link.random()),
+                    }
+                }
+            };
+            link.reactor.sleep_until(now.saturating_add(pause)).await;
+        }
+    }
+
+    fn word(&self, code: i32) -> Box<Word> {
+        let mut word = Word::new(&self.owner, Topic::State(code));
+        word.channel = Some(self.channel.clone());
+        word
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn follow(&mut self, before: &mut bool, up: &mut Option<u64>) -> Result<std::convert::Infallible, Ended> {
+        let link = self.link.clone();
+        let reactor = &link.reactor;
+        let connect = Stream::connect(reactor, &link.url, link.trust.as_ref());
+        let mut stream = within(reactor, CONNECT, "no connection in 10 seconds", connect).await?;
+        stream.queue(&self.request())?;
+        let (head, rest) = within(reactor, ANSWER, "no answer in 30 seconds", ask(&mut stream)).await?;
+        if head.status != 200 {
+            return Err(Ended::Refused(head.status));
+        }
+        if head.boundary.is_empty() {
+            return Err(Ended::Lost("the answer is no multipart/x-mixed-replace: is there a bus at this URL?".into()));
+        }
+        *up = Some(reactor.now());
+        self.begin(&head, before).await;
+        let mut kept = Kept(reactor.clone(), 0);
+        let mut parts = Parts::new(Body::new(head.framing), &head.boundary);
+        if self.receive(&mut parts, &rest, &mut kept)? {
+            return Err(Ended::Lost("the server ended the stream".into()));
+        }
+        drop((head, rest));
+        loop {
+            poll_fn(|context| reactor.poll_room(context)).await;
+            let mut over = Ok(false);
+            let open = poll_fn(|context| {
+                let open = stream.poll_receive(context, &mut |bytes| {
+                    if matches!(over, Ok(false)) {
+                        over = self.receive(&mut parts, bytes, &mut kept);
+                    }
+                });
+                let _ = stream.poll_send(context);
+                open
+            })
+            .await?;
+            match (over?, open) {
+                (true, _) => return Err(Ended::Lost("the server ended the stream".into())),
+                (_, false) => return Err(Ended::Lost("the server closed the connection".into())),
+                _ => {}
+            }
+        }
+    }
+
+    fn request(&self) -> Vec<u8> {
+        let mut request = Vec::with_capacity(256);
+        request.extend_from_slice(b"GET ");
+        request.extend_from_slice(self.link.url.prefix.as_bytes());
+        append_path(&self.channel, &mut request);
+        request.extend_from_slice(self.query.as_bytes());
+        request.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        request.extend_from_slice(self.link.url.authority.as_bytes());
+        request.extend_from_slice(b"\r\nUser-Agent: encke\r\nAccept: multipart/x-mixed-replace\r\n");
+        request.extend_from_slice(&self.link.authorization(""));
+        if !self.position.is_empty() {
+            request.extend_from_slice(b"Last-Event-ID: ");
+            request.extend_from_slice(&self.position);
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        request
+    }
+
+    /// The other end agreed: what that means is told.
+    async fn begin(&mut self, head: &Head, before: &mut bool) {
+        let reactor = &self.link.reactor;
+        poll_fn(|context| reactor.poll_room(context)).await;
+        reactor.tell(self.word(state::UP));
+        let whole = !self.position.is_empty() && head.recovered == Some(true);
+        if std::mem::replace(before, true) && !whole {
+            reactor.tell(self.word(state::GAP));
+        }
+        // Who was given everything goes on from what comes of it, not from where the stream is now.
+        if !whole {
+            self.position = head.position.clone();
+        }
+    }
+
+    /// Takes some of the stream; true: it has ended.
+    fn receive(&mut self, parts: &mut Parts, bytes: &[u8], kept: &mut Kept) -> Result<bool, Fault> {
+        let Subscriber { link, owner, channel, position, .. } = self;
+        let terms = Terms { channel, prefix: &link.url.prefix, max_message: link.max_message };
+        let over = parts.receive(bytes, &terms, &mut |part| {
+            if !part.position.is_empty() {
+                *position = part.position;
+            }
+            let mut word = Word::new(owner, Topic::Message);
+            word.letter = Some(part.letter);
+            link.reactor.tell(word);
+        })?;
+        kept.now(parts.kept())?;
+        Ok(over)
+    }
+}
+
+/// Sends what is queued and reads the head of the answer; with what came behind it.
+async fn ask(stream: &mut Stream) -> Result<(Head, Vec<u8>), Fault> {
+    let mut kept = Vec::new();
+    loop {
+        let open = poll_fn(|context| {
+            if let std::task::Poll::Ready(Err(why)) = stream.poll_send(context) {
+                return std::task::Poll::Ready(Err(why));
+            }
+            stream.poll_receive(context, &mut |bytes| kept.extend_from_slice(bytes))
+        })
+        .await?;
+        if let Some((head, n)) = parse(&kept)? {
+            kept.drain(..n);
+            return Ok((head, kept));
+        }
+        if !open {
+            return Err("the server closed the connection without an answer".into());
+        }
+    }
+}
