@@ -653,8 +653,8 @@ ENCKE_API void encke_sender_unref(encke_sender *sender);
 ENCKE_API int encke_wake(encke_sender *sender);
 
 /**
- * Gives a request, subscriber or WebSocket a value that comes back as ev.user in every later event of it; see L5 for when
- * to free what it points to. Any thread.
+ * Gives a request, subscriber, WebSocket, link or subscription of a link a value that comes back as ev.user in every later
+ * event of it; see L5 for when to free what it points to, of a link with ENCKE_LINK_CLOSED. Any thread.
  * ENCKE_E_GONE: the id is over; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
  */
 ENCKE_API int encke_set_user(encke_sender *sender, encke_id id, uint64_t user);
