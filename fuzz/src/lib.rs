@@ -8,9 +8,9 @@ pub mod bytes;
 pub mod reference;
 pub mod targets;
 
-/// Where the driver looks for the engine.
+/// Where `src/engine/tests/driver.rs` looks for the engine; that file is shared with the simulation.
 mod engine {
-    pub use encke::engine::{event, id, mailbox, output, peer, settings, Verdict};
+    pub use encke::engine::{connection, event, id, mailbox, output, peer, progress, settings, Verdict};
 
     /// The engine as that file sees it from inside its crate. `ready` is private outside, and only printed there.
     #[derive(Debug)]
@@ -39,5 +39,26 @@ mod engine {
     }
 }
 
-/// An in-memory driver: sockets, turns and truth as `src/io/driver.rs` has them.
+/// Likewise for channels.
+mod push {
+    pub use encke::push::{hub, message};
+}
+
+/// The simulation judges deadlines with what only its crate sees; here nobody does.
+mod deadlines {
+    use super::driver::Driver;
+
+    pub struct Deadlines;
+
+    impl Deadlines {
+        pub fn before(_: &Driver) -> Deadlines {
+            Deadlines
+        }
+
+        pub fn check(self, _: &Driver, _budget: usize) {}
+    }
+}
+
+/// The in-memory driver of the simulation.
+#[path = "../../src/engine/tests/driver.rs"]
 mod driver;

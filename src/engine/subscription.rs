@@ -192,12 +192,12 @@ impl Engine {
         }
         self.push.feeds.add(slot, subscriber);
         for (pattern, policy) in patterns.iter().zip(&start.policies) {
-            self.take_seat(slot, pattern, policy);
+            self.take_seat(slot, pattern, policy, start.position.n);
         }
     }
 
-    fn take_seat(&mut self, slot: u32, pattern: &str, policy: &Arc<crate::push::policy::Policy>) {
-        if self.push.feeds.join(slot, pattern, policy, self.now) {
+    fn take_seat(&mut self, slot: u32, pattern: &str, policy: &Arc<crate::push::policy::Policy>, from: u64) {
+        if self.push.feeds.join(slot, pattern, policy, from, self.now) {
             self.counters.subscribers = self.push.feeds.len();
             self.tell_subscriber(slot, pattern, true);
         } else if let Some((hub, member)) = &self.push.hub {
@@ -234,11 +234,8 @@ impl Engine {
             return;
         }
         let start = hub.join(member, patterns, None, self.now);
-        if let Some(subscriber) = self.push.feeds.at_mut(id.slot()) {
-            subscriber.position = subscriber.position.max(start.position.n);
-        }
         for (pattern, policy) in patterns.iter().zip(&start.policies) {
-            self.take_seat(id.slot(), pattern, policy);
+            self.take_seat(id.slot(), pattern, policy, start.position.n);
         }
     }
 
@@ -493,11 +490,10 @@ pub(super) fn fit(start: &mut Start, subscriber: &Subscriber) {
         Transport::Bus => policy.limits_of_the_bus().1,
         _ => policy.get(Choice::Backlog),
     });
+    start.missed.retain(|message| subscriber.wants(message));
     let mut bytes = 0;
     let mut fits = |message: &Arc<Message>| {
-        if subscriber.wants(message) {
-            bytes += message.form(subscriber.form).len() as u64;
-        }
+        bytes += message.form(subscriber.form).len() as u64;
         bytes <= most
     };
     let n = start.missed.iter().rev().take_while(|message| fits(message)).count().max(1);
@@ -516,7 +512,7 @@ fn push_lines(subscription: &mut Subscription, start: &Start) {
     if !has_field(lines, "x-accel-buffering:") {
         lines.extend_from_slice(b"X-Accel-Buffering: no\r\n");
     }
-    lines.extend_from_slice(format!("Encke-Position: {}\r\n", start.position).as_bytes());
+    lines.extend_from_slice(format!("Encke-Position: {}\r\n", begins(start)).as_bytes());
     if let Some(recovered) = start.recovered {
         lines.extend_from_slice(recovered_line(recovered).as_bytes());
     }
@@ -525,11 +521,16 @@ fn push_lines(subscription: &mut Subscription, start: &Start) {
     }
 }
 
-/// An id without data is remembered by the browser and shown to nobody: who leaves before the first message can come back
-/// to here. Where it cannot be given what it missed, it is told by an event.
+/// Where who leaves before the first message can come back to.
+fn begins(start: &Start) -> Position {
+    let n = start.missed.first().map_or(start.position.n, |message| message.position.n - 1);
+    Position { n, ..start.position }
+}
+
+/// An id without data is remembered by the browser and shown to nobody. Where it cannot be given what it missed, it is
+/// told by an event.
 fn sse_start(start: &Start) -> Vec<u8> {
-    let from = start.missed.first().map_or(start.position.n, |message| message.position.n - 1);
-    let from = Position { n: from, ..start.position };
+    let from = begins(start);
     let text = match start.recovered {
         None => format!("id: {from}\n\n"),
         Some(recovered) => {

@@ -53,6 +53,8 @@ impl Filter {
 struct Seat {
     feed: u32,
     at: u32,
+    /// What is up to this number was there before it sat down.
+    from: u64,
 }
 
 #[derive(Debug)]
@@ -227,8 +229,8 @@ impl Feeds {
         }
     }
 
-    /// Seats a subscriber in the feed of a channel or prefix. False: it sits there.
-    pub fn join(&mut self, slot: u32, pattern: &str, policy: &Arc<Policy>, now: u64) -> bool {
+    /// Seats a subscriber in the feed of a channel or prefix, for what is published behind `from`. False: it sits there.
+    pub fn join(&mut self, slot: u32, pattern: &str, policy: &Arc<Policy>, from: u64, now: u64) -> bool {
         let feed = self.find(pattern).unwrap_or_else(|| self.open(pattern, policy));
         let Some(subscriber) = self.subscribers.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
             return false;
@@ -251,7 +253,7 @@ impl Feeds {
                 room.seats.len() as u32 - 1
             }
         };
-        subscriber.seats.push(Seat { feed, at });
+        subscriber.seats.push(Seat { feed, at, from });
         if room.beat_at == u64::MAX {
             let every = room.policy.get(Choice::Heartbeat);
             if every > 0 {
@@ -487,8 +489,9 @@ impl Feeds {
         let first = into.len();
         for seat in &subscriber.seats {
             let Some(Some(feed)) = self.feeds.get(seat.feed as usize) else { continue };
-            lost |= feed.lost > subscriber.position;
-            let from = feed.log.partition_point(|message| message.position.n <= subscriber.position);
+            let has = subscriber.position.max(seat.from);
+            lost |= feed.lost > has;
+            let from = feed.log.partition_point(|message| message.position.n <= has);
             into.extend(feed.log.range(from..).filter(|message| subscriber.wants(message)).cloned());
         }
         if subscriber.seats.len() > 1 {

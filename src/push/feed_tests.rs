@@ -30,7 +30,7 @@ impl Room {
         subscriber.position = self.n;
         self.feeds.add(slot, subscriber);
         for pattern in patterns {
-            assert!(self.feeds.join(slot, pattern, &self.policies.policy(pattern), 0));
+            assert!(self.feeds.join(slot, pattern, &self.policies.policy(pattern), self.n, 0));
         }
         self.got.insert(slot, Vec::new());
     }
@@ -197,7 +197,7 @@ fn a_heartbeat_that_is_set_holds_at_once() {
     room.policies.set("a", Choice::Heartbeat, 0);
     let policy = room.policies.policy("a");
     room.feeds.add(1, Subscriber::new(Transport::Sse, Form::Sse, None));
-    assert!(room.feeds.join(1, "a", &policy, 0));
+    assert!(room.feeds.join(1, "a", &policy, 0, 0));
     assert_eq!(room.feeds.next_beat(), None);
     for (every, expected) in
         [(5_000, Some(beat_after(7_000, 5_000))), (1_000, Some(beat_after(7_000, 1_000))), (0, None)]
@@ -248,4 +248,17 @@ fn many_prefixes_are_found_by_their_length() {
     room.say("007/b");
     room.all_turns();
     assert_eq!((room.got[&7].len(), room.got[&1000].len()), (1, 2));
+}
+
+#[test]
+fn who_joins_more_channels_still_gets_what_it_has_not_heard_of() {
+    let mut room = Room::new();
+    room.come(1, &["a"]);
+    // Two messages have their numbers, and are on their way here when it joins another channel.
+    assert!(room.feeds.join(1, "b", &room.policies.policy("b"), 2, 0));
+    for channel in ["a", "b", "b"] {
+        room.say(channel);
+    }
+    room.all_turns();
+    assert_eq!(room.got[&1], [1, 3]);
 }

@@ -1,6 +1,9 @@
 //! Owns the judgement of the engine's accounts: what the counters say is what lies in its memory, counted anew, after
 //! every step. Rule: only a connection that is about to be written to may be behind, and only by its own share.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
 use crate::engine::connection::{CLOSING, CUT, DIRTY, NONE};
 use crate::engine::event::{Due, Event, What};
 use crate::engine::exchange::{ABORTED, BEGUN, BODILESS, DELIVERED, EXPECT, HIDDEN, SETTLED};
@@ -48,7 +51,7 @@ pub fn check(driver: &Driver) {
                 memory += head.bytes.len() as u64;
                 undelivered += 1;
             }
-            Due::Event(Event { what: What::Body { data, .. }, .. }) => {
+            Due::Event(Event { what: What::Body { data, .. } | What::Message { data, .. }, .. }) => {
                 memory += data.len() as u64;
             }
             _ => {}
@@ -61,12 +64,28 @@ pub fn check(driver: &Driver) {
     assert_eq!(engine.patterns.waiting(), unmade, "heads to be made");
 }
 
+/// Everything that a run or a drain could have changed, in one number.
+pub fn fingerprint(driver: &Driver) -> u64 {
+    let (engine, mut hash) = (&driver.engine, DefaultHasher::new());
+    (driver.moved, driver.mailbox.len(), driver.backlog.len()).hash(&mut hash);
+    format!("{:?}", engine.counters()).hash(&mut hash);
+    for connection in 0..engine.connections.slots() {
+        if let Some(c) = engine.connections.at(connection) {
+            (connection, c.flags, c.length, c.open, c.buffered(), c.unsent(), c.pending).hash(&mut hash);
+        }
+    }
+    hash.finish()
+}
+
 /// Beyond what the queue is to hold nothing is read.
 pub fn check_queue(engine: &Engine) {
     let counts = |due: &&Due| match due {
         Due::Request { .. } => true,
         Due::Event(event) => matches!(event.what, What::Request(_) | What::Body { .. }),
     };
+    let requests = engine.events.all().filter(|due| matches!(due, Due::Request { .. })).count();
+    let most = crate::engine::event::MAX_QUEUED;
+    assert!(engine.events.has_parked() || requests <= most, "{requests} requests are queued, {most} are the most");
     let pieces = engine.events.all().filter(counts).count();
     // A body may begin with its request in a full queue, and some may have been parked before.
     assert!(

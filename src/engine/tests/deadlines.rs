@@ -37,7 +37,8 @@ impl Deadlines {
             while let Some(exchange) = engine.exchanges.at(at) {
                 use crate::engine::exchange::*;
                 if exchange.is(DELIVERED) && !exchange.is(SETTLED | ABORTED | BEGUN) {
-                    held_since = held_since.or(Some(exchange.received));
+                    let since = driver.delivered.get(&at).filter(|delivered| delivered.0 == exchange.id);
+                    held_since = held_since.or(since.map(|delivered| delivered.1));
                 }
                 at = exchange.next;
             }

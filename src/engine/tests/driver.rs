@@ -1,14 +1,14 @@
 //! Owns the in-memory stand-in for `io::driver`: sockets are pipes, readiness comes by edges, the clock is virtual.
 //! Rule: it calls the engine in the order in which the real driver does, so what holds here holds there.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
+use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::Arc;
 
 use crate::engine::connection::{Connection, CLOSING, IN_HEAD, LINGERS, STOPPED};
-use crate::engine::event::{End, Event};
+use crate::engine::event::{End, Event, What};
 use crate::engine::id::{Id, Kind, Tag};
 use crate::engine::mailbox::{Mailbox, Submission};
 use crate::engine::output::Front;
@@ -16,12 +16,20 @@ use crate::engine::peer::Peer;
 use crate::engine::progress::Progress;
 use crate::engine::settings::Settings;
 use crate::engine::{Engine, Verdict};
+use crate::push::hub::{Hub, Outlet};
+use crate::push::message::Message;
 
 use super::deadlines::Deadlines;
 
 const SLICES: usize = 32;
 const TIMERS: usize = 256;
 const EXPIRE_AT_LEAST: u64 = 500;
+/// Subscribers looked at for each that is sent something.
+const LOOKS: u32 = 64;
+/// Of what all buffers may have, the part that may wait for the loop.
+const WAITING: u64 = 4;
+/// Bytes that a secure connection takes for a record.
+const RECORD: usize = 1000;
 pub const EPOCH: u64 = 1_700_000_000;
 
 /// How the server ended a pipe.
@@ -62,6 +70,9 @@ pub struct Socket {
     blocked: bool,
     dead: bool,
     end: bool,
+    secure: bool,
+    /// Bytes of the front that it has in another form, as a record that the kernel did not take.
+    promised: Vec<u8>,
     /// When it was accepted, when bytes last came, when a head or body began, when bytes last went or there were none,
     /// when the sending side was closed.
     pub accepted: u64,
@@ -69,6 +80,34 @@ pub struct Socket {
     pub began: u64,
     pub went: u64,
     pub shut: u64,
+}
+
+/// The way from a hub to the mailbox.
+struct Inbox {
+    mailbox: Arc<Mailbox>,
+    woken: Arc<AtomicBool>,
+    /// Bytes of messages that may wait.
+    most: u64,
+}
+
+impl Outlet for Inbox {
+    fn deliver(&self, message: Arc<Message>) -> bool {
+        self.mailbox.deliver(message, self.most)
+    }
+
+    fn wake(&self) {
+        self.woken.store(true, SeqCst);
+    }
+
+    fn nudge(&self) {
+        if self.mailbox.wake() {
+            self.wake();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.mailbox.is_closed()
+    }
 }
 
 #[derive(Debug)]
@@ -81,8 +120,8 @@ pub struct Driver {
     pub backlog: VecDeque<usize>,
     pub listener: Id,
     pub now: u64,
-    pub mailbox: Mailbox,
-    woken: bool,
+    pub mailbox: Arc<Mailbox>,
+    woken: Arc<AtomicBool>,
     progress: Progress,
     /// Every so many connections are secure: they carry nothing before they were opened.
     secure_every: u64,
@@ -90,38 +129,57 @@ pub struct Driver {
     expired: u64,
     scratch: Vec<u8>,
     write_turn: u64,
+    /// Sends of one slice of fan-out, and of one beside an answer.
+    pub sends: u32,
+    pub sends_at_once: u32,
     /// Counts everything that was moved, accepted or closed.
     pub moved: u64,
     /// Bytes and connections as the kernel would count them.
     pub taken: u64,
     pub given: u64,
     pub accepted: u64,
+    /// When the host got the request of each slot.
+    pub delivered: HashMap<u32, (Id, u64)>,
     file: Vec<u8>,
 }
 
 impl Driver {
     pub fn new(settings: Settings, scratch: usize, write_turn: u64, secure_every: u64, now: u64) -> Driver {
-        let tag = Tag { number: 7, used: 0 };
+        Driver::with_tag(7, settings, scratch, write_turn, secure_every, now)
+    }
+
+    pub fn with_tag(
+        number: u16,
+        settings: Settings,
+        scratch: usize,
+        write_turn: u64,
+        secure_every: u64,
+        now: u64,
+    ) -> Driver {
+        let tag = Tag { number, used: 0 };
         Driver {
             engine: Engine::new(settings, tag, now, EPOCH + now / 1000),
             pipes: Vec::new(),
             sockets: Vec::new(),
             edges: Vec::new(),
             backlog: VecDeque::new(),
-            listener: Id::new(7, Kind::Listener, 0, 1),
+            listener: Id::new(number, Kind::Listener, 0, 1),
             now,
-            mailbox: Mailbox::default(),
-            woken: false,
+            mailbox: Arc::default(),
+            woken: Arc::default(),
             progress: Progress::default(),
             secure_every,
             timer: None,
             expired: 0,
             scratch: vec![0; scratch],
             write_turn,
+            sends: 256,
+            sends_at_once: 32,
             moved: 0,
             taken: 0,
             given: 0,
             accepted: 0,
+            delivered: HashMap::new(),
             file: vec![0; 1 << 14],
         }
     }
@@ -187,7 +245,7 @@ impl Driver {
 
     pub fn readable(&self) -> bool {
         self.work()
-            || self.woken
+            || self.woken.load(SeqCst)
             || self.timer.is_some_and(|at| at <= self.now)
             || (!self.backlog.is_empty() && self.engine.may_accept())
             || !self.edges.is_empty()
@@ -205,7 +263,7 @@ impl Driver {
             self.engine.has_events(),
             self.engine.ready,
             self.engine.is_dirty(),
-            self.woken,
+            self.woken.load(SeqCst),
             self.timer,
             self.backlog.len(),
             self.edges
@@ -229,7 +287,9 @@ impl Driver {
 
     /// Another thread says something. It comes back when the engine is freed.
     pub fn submit(&mut self, submission: Submission) -> Result<(), Submission> {
-        self.woken |= self.mailbox.push(submission)?;
+        if self.mailbox.push(submission)? {
+            self.woken.store(true, SeqCst);
+        }
         Ok(())
     }
 
@@ -242,15 +302,9 @@ impl Driver {
         self.tick();
         self.end_drain();
         self.poll();
-        self.woken = false;
-        self.mailbox.look();
-        for _ in 0..hears {
-            let Some(submission) = self.mailbox.pop() else { break };
-            self.moved += 1;
-            heard(&mut self.engine, submission);
-        }
+        self.woken.store(false, SeqCst);
+        let mut more = self.hear(hears, heard);
         self.engine.unpause();
-        let mut more = !self.mailbox.is_empty();
         let mut left = budget;
         while left > 0 && !self.engine.events_full() {
             let Some(connection) = self.engine.next_ready() else { break };
@@ -265,19 +319,68 @@ impl Driver {
             before.check(self, TIMERS);
         }
         self.flush();
+        self.fan_out(self.sends);
         self.progress.ran(&self.engine, more);
         self.settle();
-        !self.engine.events_full() && (more || self.engine.ready_len() > 0)
+        let more = more || self.engine.has_turns() || self.engine.ready_len() > 0;
+        more && !self.engine.events_full()
+    }
+
+    /// What other threads said; true: there is more.
+    fn hear(&mut self, most: usize, heard: &mut dyn FnMut(&mut Engine, Submission)) -> bool {
+        self.mailbox.look();
+        for _ in 0..most {
+            let Some(submission) = self.mailbox.pop() else { return false };
+            self.moved += 1;
+            heard(&mut self.engine, submission);
+        }
+        !self.mailbox.is_empty()
+    }
+
+    /// Takes part in a hub.
+    pub fn enter(&mut self, hub: Arc<Hub>) {
+        let most = self.engine.settings.max_memory / WAITING;
+        let inbox = Inbox { mailbox: self.mailbox.clone(), woken: self.woken.clone(), most };
+        let member = hub.attach(Arc::new(inbox));
+        self.engine.set_hub(hub, member);
+    }
+
+    /// Gives subscribers what is pending, so many at the most.
+    fn fan_out(&mut self, sends: u32) {
+        if !self.engine.has_turns() {
+            return;
+        }
+        let mut looks = sends * LOOKS;
+        for _ in 0..sends {
+            let before = looks;
+            let Some(connection) = self.engine.next_turn(&mut looks) else { break };
+            assert!(looks < before, "a turn without a look");
+            self.moved += 1;
+            self.write(connection);
+        }
+        self.engine.end_of_turns();
+    }
+
+    /// The loop thread has published, and hears itself.
+    pub fn after_publish(&mut self, heard: &mut dyn FnMut(&mut Engine, Submission)) {
+        if self.hear(1024, heard) {
+            self.progress.leave_over();
+        }
+        self.after_answer();
     }
 
     pub fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.engine.next_event() {
                 self.progress.took();
+                if matches!(event.what, What::Request(_)) {
+                    self.delivered.insert(event.id.slot(), (event.id, self.engine.now()));
+                }
                 return Some(event);
             }
             self.engine.end_of_drain();
             self.flush();
+            self.fan_out(self.sends_at_once);
             if !self.progress.goes_on(&self.engine) {
                 break;
             }
@@ -305,6 +408,7 @@ impl Driver {
     pub fn after_answer(&mut self) {
         if !self.progress.is_draining() {
             self.flush();
+            self.fan_out(self.sends_at_once);
             self.settle();
         }
     }
@@ -331,10 +435,13 @@ impl Driver {
         while let Some(submission) = self.mailbox.pop() {
             heard(&mut self.engine, submission);
         }
-        self.after_answer();
         self.end_drain();
+        self.fan_out(self.sends);
         self.engine.cut_all(End::Host);
         self.flush();
+        if let Some((hub, member)) = self.engine.take_hub() {
+            hub.detach(member);
+        }
     }
 
     // ---- readiness ------------------------------------------------------------------------------------------------------
@@ -379,6 +486,7 @@ impl Driver {
             }
             self.sockets[index] = Some(Socket {
                 pipe,
+                secure,
                 accepted: self.now,
                 came: self.now,
                 began: self.now,
@@ -413,7 +521,8 @@ impl Driver {
         if pipe.reset {
             return self.forget(connection);
         }
-        let n = pipe.up.len().min(self.scratch.len());
+        let room = self.scratch.len().min(self.engine.most_input(connection));
+        let n = pipe.up.len().min(room);
         let ends = self.engine.connection(connection).is_some_and(|c| c.is(CLOSING | LINGERS | STOPPED));
         let memory = self.engine.counters().memory;
         assert!(ends || memory < self.engine.settings.max_memory, "read with {memory} bytes of buffers");
@@ -434,7 +543,7 @@ impl Driver {
             self.moved += n as u64;
             self.taken += n as u64;
             self.engine.opened(connection); // the first bytes are the handshake's
-            socket.readable = n == self.scratch.len() || socket.end;
+            socket.readable = n == room || socket.end;
             let again = socket.readable;
             socket.came = self.now;
             let fresh = |c: &Connection| c.buffered() == 0 && !c.is(IN_HEAD) && !c.in_body();
@@ -444,6 +553,12 @@ impl Driver {
             let scratch = std::mem::take(&mut self.scratch);
             self.gives(connection, |engine| engine.receive(connection, &scratch[..n]));
             self.scratch = scratch;
+            let over =
+                |socket: &Socket| socket.secure && self.pipes[socket.pipe].fin && self.pipes[socket.pipe].up.is_empty();
+            if self.sockets[connection as usize].as_ref().is_some_and(over) {
+                // The end of a secure connection comes with its last record.
+                self.engine.end_of_input(connection);
+            }
             if again {
                 self.engine.make_ready(connection);
             }
@@ -489,6 +604,14 @@ impl Driver {
                     let offered = slices[..filled].iter().map(|slice| slice.len()).sum::<usize>();
                     let n = offered.min(free);
                     pipe.down.extend(slices[..filled].iter().flat_map(|slice| slice.iter()).take(n));
+                    if socket.secure {
+                        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+                        assert!(bytes.starts_with(&socket.promised), "what was promised is at the front no more");
+                        socket.promised.drain(..n.min(socket.promised.len()));
+                        if socket.promised.is_empty() {
+                            socket.promised.extend(bytes[n..].iter().take(RECORD));
+                        }
+                    }
                     (n, offered)
                 }
                 Front::File { left: 0, .. } => (0, 0),
@@ -522,16 +645,20 @@ impl Driver {
                 pipe.full = true;
             }
             socket.blocked = n < offered;
+            let promised = socket.promised.len();
             if bounced {
                 let pipe = socket.pipe;
                 self.edge(pipe);
             }
             if n == 0 && offered > 0 {
+                self.engine.promised(connection, promised);
                 break;
             }
             self.moved += n as u64;
             self.given += n as u64;
-            if self.engine.sent(connection, n) {
+            let all = self.engine.sent(connection, n);
+            self.engine.promised(connection, promised);
+            if all {
                 break;
             }
             turn += n as u64;
@@ -582,19 +709,6 @@ impl Driver {
             let unread = !pipe.up.is_empty();
             pipe.ended = pipe.ended.or(Some(if unread { Ended::Reset } else { Ended::Closed }));
         }
-    }
-
-    /// Everything that a run or a drain could have changed, in one number.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hash = DefaultHasher::new();
-        (self.moved, self.mailbox.len(), self.backlog.len()).hash(&mut hash);
-        format!("{:?}", self.engine.counters()).hash(&mut hash);
-        for connection in 0..self.engine.connections.slots() {
-            if let Some(c) = self.engine.connections.at(connection) {
-                (connection, c.flags, c.length, c.open, c.buffered(), c.unsent(), c.pending).hash(&mut hash);
-            }
-        }
-        hash.finish()
     }
 
     pub fn connection_of(&self, pipe: usize) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! A deterministic simulation of the whole engine: virtual clients, a virtual host, a virtual clock, all from one seed.
 //!
-//! `ENCKE_SIM_SEED=n` runs one seed with a trace, `ENCKE_SIM_SEEDS=n` that many seeds.
+//! `ENCKE_SIM_SEED=n` runs one seed with a trace, `ENCKE_SIM_SEEDS=n` that many seeds; with `ENCKE_SIM_PUSH` only the half
+//! of each that is about push.
 
 mod accounts;
 mod client;
@@ -9,6 +10,7 @@ mod driver;
 mod holding;
 mod host;
 mod oracle;
+mod push;
 mod record;
 mod rng;
 mod scarce;
@@ -356,12 +358,12 @@ impl Simulation {
         accounts::check_quiet(&self.driver);
         deadlines::check_quiet(&self.driver);
         self.host.check_half_closed(&self.driver);
-        let before = self.driver.fingerprint();
+        let before = accounts::fingerprint(&self.driver);
         self.driver.run(256, 1000, &mut |_, submission| panic!("the fd is silent, yet a thread said {submission:?}"));
         if let Some(event) = self.driver.next() {
             panic!("the fd is silent, yet there is {event:?}");
         }
-        assert_eq!(self.driver.fingerprint(), before, "the fd was silent, yet a run did something");
+        assert_eq!(accounts::fingerprint(&self.driver), before, "the fd was silent, yet a run did something");
         assert!(!self.driver.readable(), "a run of a quiet engine made the fd readable: {}", self.driver.why());
     }
 
@@ -411,20 +413,28 @@ struct Tally {
 fn simulation() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("ENCKE_SIM_SEED") {
-        Simulation::new(seed, true).run();
+        if number("ENCKE_SIM_PUSH").is_none() {
+            Simulation::new(seed, true).run();
+        }
+        push::World::new(seed, true).run();
         return;
     }
-    let (from, seeds) = (number("ENCKE_SIM_FROM").unwrap_or(0), number("ENCKE_SIM_SEEDS").unwrap_or(300));
+    let (from, seeds) = (number("ENCKE_SIM_FROM").unwrap_or(0), number("ENCKE_SIM_SEEDS").unwrap_or(200));
     let most = if number("ENCKE_SIM_FIRST").is_some() { 1 } else { 5 };
+    let push_alone = number("ENCKE_SIM_PUSH").is_some();
     let (mut failed, mut all) = (0, Tally::default());
     for seed in from..from + seeds {
         let simulation = Simulation::new(seed, false);
         assert_eq!(simulation.seed, seed);
-        match catch_unwind(AssertUnwindSafe(|| simulation.run())) {
-            Ok(tally) => {
-                all.clients += tally.clients;
-                all.requests += tally.requests;
-                all.steps += tally.steps;
+        let both = || {
+            let http = if push_alone { Tally::default() } else { simulation.run() };
+            (http, push::World::new(seed, false).run())
+        };
+        match catch_unwind(AssertUnwindSafe(both)) {
+            Ok((tally, push)) => {
+                all.clients += tally.clients + push.0;
+                all.requests += tally.requests + push.1;
+                all.steps += tally.steps + push.2;
             }
             Err(_) => {
                 eprintln!("reproduce: ENCKE_SIM_SEED={seed} cargo test --lib engine::tests::simulation -- --nocapture");

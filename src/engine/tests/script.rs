@@ -158,7 +158,12 @@ impl Ask {
 
 /// What one client asks, and how it goes about it.
 pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &Settings) -> (Vec<Ask>, Vec<Act>) {
-    let flood = rng.chance(if settings.max_pipeline == 128 { 3 } else { 1 });
+    // Several at once fill the event queue.
+    let flood = rng.chance(match (settings.max_pipeline, settings.buffer_body) {
+        (128, 0) => 20,
+        (128, _) => 3,
+        _ => 1,
+    });
     let count = match (crowd, flood) {
         (_, true) => rng.range(50, 300),
         (true, _) => rng.range(1, 3),

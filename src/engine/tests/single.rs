@@ -2,17 +2,25 @@
 
 use std::borrow::Cow;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use crate::engine::answer::{Answer, Body};
 use crate::engine::connection::CUT;
 use crate::engine::event::{self, What};
 use crate::engine::id::{Id, Tag};
 use crate::engine::lease::Settle;
+use crate::engine::lease::Socket;
 use crate::engine::output::Front;
 use crate::engine::peer::Peer;
 use crate::engine::settings::Settings;
+use crate::engine::subscription::Subscription;
 use crate::engine::Engine;
 use crate::http1::response::Seen;
+use crate::push::feed::Filter;
+use crate::push::hub::{Hub, Outlet};
+use crate::push::message::{Message, Parts};
+use crate::push::policy::Choice;
+use crate::push::position::Position;
 
 struct One {
     engine: Engine,
@@ -186,4 +194,36 @@ fn a_host_that_blocks_in_its_drain_costs_no_peer_its_connection() {
     one.engine.set_now(41_100, 1_000_000_041);
     one.engine.expire(256);
     assert!(one.engine.connection(one.connection).is_some_and(|c| c.is(CUT)));
+}
+
+struct Nobody;
+
+impl Outlet for Nobody {
+    fn deliver(&self, _: Arc<Message>) -> bool {
+        false
+    }
+
+    fn wake(&self) {}
+}
+
+#[test]
+fn a_stream_begins_before_what_was_missed_and_has_the_newest_that_is_wanted() {
+    let hub = Arc::new(Hub::new(7));
+    let mut one = One::new(Settings::default());
+    one.engine.set_hub(hub.clone(), hub.attach(Arc::new(Nobody)));
+    hub.set("a", Choice::Backlog, 1, 0);
+    for kind in ["text/plain", "image/png", "text/plain"] {
+        hub.publish("a", Parts { kind: kind.into(), data: kind.into(), ..Parts::default() }, 0, None);
+    }
+    one.engine.receive(one.connection, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let id = one.request();
+    one.engine.leases().clone().settle_into_second(id, Socket::May).expect("a fresh request");
+    let filter = Filter { types: "image/*".into(), ..Filter::default() };
+    let since = Some(Position { epoch: 7, n: 0 });
+    let patterns = vec!["a".into()];
+    one.engine
+        .subscribe(id, Subscription { patterns, filter: Some(Box::new(filter)), since, ..Subscription::default() });
+    let written = one.written();
+    assert!(written.contains("\r\nEncke-Position: 0000000000000007:1\r\n"), "cut now, it comes back for: {written}");
+    assert!(written.contains("\r\n\r\nimage/png\r\n"), "the newest that is wanted: {written}");
 }

@@ -222,7 +222,7 @@ impl Host {
     fn say(&mut self, at: usize, driver: &mut Driver, submission: Submission) {
         if self.records[at].threaded {
             self.in_mailbox.push_back(self.records[at].id);
-            driver.submit(submission);
+            driver.submit(submission).expect("the engine lives");
             return;
         }
         self.speak(driver);

@@ -1,7 +1,7 @@
 //! A whole engine: bytes of several connections, what a host does, and what happens around them, in any order.
 //!
 //! An input is settings and then steps, one byte and what it needs each. The driver is that of the simulation
-//! (`fuzz/src/driver.rs`); the simulation has polite clients and a rich host from a seed, this has arbitrary bytes
+//! (`src/engine/tests/driver.rs`); the simulation has polite clients and a rich host from a seed, this has arbitrary bytes
 //! and is led by coverage.
 //!
 //! What must hold: requests are those of `reference.rs`, in order and byte-exact; each client gets the answers to its
@@ -114,7 +114,7 @@ impl World {
         say!("{settings:?}, scratch {scratch}, write turn {write_turn}");
         let calm = settings.max_memory >= 1 << 20;
         let max_held = settings.max_held;
-        let driver = Driver::new(settings, scratch, write_turn, START);
+        let driver = Driver::new(settings, scratch, write_turn, 0, START);
         let host = Host::new(driver.engine.leases().clone(), max_held, limits);
         World { driver, host, clients: Vec::new(), calm, idle_rounds: 0 }
     }
