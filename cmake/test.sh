@@ -45,6 +45,9 @@ step "install into a staging prefix"
 rm -rf "$stage"
 cmake --install "$build" --strip > "$build/install.log" || { cat "$build/install.log"; exit 1; }
 
+step "the programs of the message bus"
+timeout 300 sh tools/test.sh "$stage"
+
 step "the programs in the documents"
 sh docs/check-readme.sh "$stage"
 
