@@ -328,6 +328,9 @@ static void on_event(const encke_event *ev) {
   case ENCKE_EV_DONE:
     on_done(ev);
     break;
+  case ENCKE_EV_CLOSED: /* instead of DONE where a WebSocket came of it */
+    free((struct asked *)(uintptr_t)ev->user);
+    break;
   case ENCKE_EV_LISTENER:
     complain("cannot accept: %s", strerror(ev->code));
     break;
