@@ -584,6 +584,54 @@ static void ends(void) {
   while (try_accept()) peer_close(accepted);
 }
 
+/* ---- against an encke -------------------------------------------------------------------------------------------------- */
+
+static void an_encke(void) {
+  if (!encke_has_feature("mounts")) return;
+  SECTION("a bus of encke's: cut off again and again, a subscription misses nothing and gets nothing twice");
+  host *server = HOST({ENCKE_OPT_WATCH, watch}, {ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_CONNECTION)}), *h = start();
+  CHECK_OK(encke_mount(server->e, ENCKE_MOUNT_BUS, "/msgbus/", NULL, 0, NULL));
+  CHECK_OK(encke_channel_set(server->s, "numbers", ENCKE_CHANNEL_HISTORY, 10000));
+  int before = port;
+  port = host_listen(server);
+  encke_id link = link_quick(h, ENCKE_LINK_REPORT), sub = follow(h, link, "numbers", "text/*");
+  port = before;
+  UNTIL(told(h, sub, ENCKE_LINK_UP) == 1);
+  enum { ALL = 2000 };
+  size_t cut = 0;
+  for (size_t i = 0; i < ALL; i++) {
+    CHECK_OK(encke_publish(server->s, 0, "numbers", &(encke_message){.type = {"text/plain", 10}, .data = textf("%zu", i), .len = strlen(textf("%zu", i))}, sizeof(encke_message)));
+    if (i % 50 != 49) continue;
+    while (i % 100 == 99 && SEEN(h, MESSAGE) < i + 1) step();
+    event *ev = host_nth(server, ENCKE_EV_CONNECTION, cut * 2);
+    CHECK(ev && ev->code == 1);
+    CHECK_OK(encke_close(server->e, ev->id));
+    cut++;
+    UNTIL(told(h, sub, ENCKE_LINK_UP) == cut + 1 && SEEN(server, CONNECTION) == cut * 2 + 1);
+  }
+  UNTIL(SEEN(h, MESSAGE) == ALL);
+  size_t next = 0;
+  for (size_t i = 0; i < h->n; i++)
+    if (h->log[i].kind == ENCKE_EV_MESSAGE) CHECK_EQ(atoi(h->log[i].data), next++);
+  CHECK_EQ(told(h, sub, ENCKE_LINK_GAP), 0);
+  CHECK_EQ(told(h, sub, ENCKE_LINK_DOWN), cut);
+  SECTION("and what is published over the link comes back with everything");
+  encke_message m;
+  memset(&m, 0, sizeof m);
+  m.type = str("text/plain"), m.from = str("zoe"), m.event = str("tick"), m.key = str("k"), m.data = "one", m.len = 3;
+  encke_id root = 0;
+  CHECK_OK(encke_link_subscribe(h->e, link, "", NULL, 0, &root));
+  UNTIL(told(h, root, ENCKE_LINK_UP) == 1);
+  CHECK_OK(encke_publish(h->s, link, "a b/Zo\xc3\xab", &m, sizeof m));
+  UNTIL(SEEN(h, MESSAGE) == ALL + 1 && settled(h, link) == 1);
+  event *ev = host_nth(h, ENCKE_EV_MESSAGE, ALL);
+  CHECK_TEXT(ev->channel, "a b/Zo\xc3\xab");
+  CHECK_TEXT(ev->from, "zoe");
+  CHECK_TEXT(ev->type, "text/plain");
+  host_close(h);
+  host_close(server);
+}
+
 static void unix_sockets(void) {
   SECTION("a UNIX socket");
   char path[64];
@@ -623,6 +671,7 @@ int main(void) {
     nobody_there();
     slow_host();
     ends();
+    an_encke();
     unix_sockets();
   }
   watch = ENCKE_WATCH_ONE;

@@ -2,7 +2,7 @@
 //! an encke. Rules: a part with a length is read by it; one without ends with its chunk, as the original sends them; what is
 //! kept of a message is bounded; the work per byte is constant.
 
-use super::response::{Body, Fault};
+use super::response::{is_position, Body, Fault};
 use super::url::decode_path;
 use crate::engine::word::Letter;
 
@@ -55,6 +55,8 @@ pub struct Parts {
     boundary: Box<[u8]>,
     /// What is not complete: fields, data, a delimiter.
     kept: Vec<u8>,
+    /// Bytes between two messages that belong to neither.
+    skipped: u32,
     fields: Option<Box<Fields>>,
 }
 
@@ -71,7 +73,7 @@ struct Fields {
 
 impl Parts {
     pub fn new(body: Body, boundary: &[u8]) -> Parts {
-        Parts { body, state: State::Preamble, boundary: boundary.into(), kept: Vec::new(), fields: None }
+        Parts { body, state: State::Preamble, boundary: boundary.into(), kept: Vec::new(), skipped: 0, fields: None }
     }
 
     /// Bytes kept for a message that is not complete.
@@ -181,8 +183,10 @@ impl Parts {
             _ if self.state == State::Preamble => {}
             _ => return Err("no delimiter behind a message".into()),
         }
-        if self.state == State::Preamble && self.kept.len() > MAX_FIELDS {
-            return Err("the stream does not begin with a delimiter".into());
+        // Somebody who never says anything would be read for ever.
+        self.skipped = if self.state == State::Fields { 0 } else { self.skipped + self.kept.len() as u32 };
+        if self.skipped as usize > MAX_FIELDS {
+            return Err("a delimiter between messages is missing".into());
         }
         // Idle streams keep nothing.
         self.kept = Vec::new();
@@ -224,7 +228,7 @@ impl Parts {
                 fields.key = value.to_vec();
             } else if is("encke-channel") {
                 fields.channel = Some(value.to_vec());
-            } else if is("encke-position") {
+            } else if is("encke-position") && is_position(value) {
                 fields.position = value.to_vec();
             } else if is("content-location") && fields.channel.is_none() {
                 fields.channel = value.strip_prefix(terms.prefix.as_bytes()).map(decode_path);

@@ -140,6 +140,8 @@ fn broken_streams_end() {
         ("--b\nFrom: a\u{1}b\n\n", "control character"),
         (&format!("--b\nA: {}", "x".repeat(MAX_FIELDS)), "fields of a message are too large"),
         (&"x".repeat(MAX_FIELDS + 1), "missing"),
+        (&"x\n".repeat(MAX_FIELDS), "missing"),
+        (&format!("--b\nContent-Length: 1\n\nx{}", "\n".repeat(2 * MAX_FIELDS)), "missing"),
         (&format!("--b\nA: b\n\n{}", "x".repeat(2000)), "larger than 1000"),
     ] {
         assert!(close(bytes).contains(why), "{bytes:?}: {:?}", close(bytes));

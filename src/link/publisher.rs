@@ -59,7 +59,7 @@ impl Publisher {
             let lost = self.door.queue().lost();
             let last = lost.last().map(|item| item.number);
             for item in lost {
-                self.give_back(item, 0, false);
+                self.give_back(item, 0);
             }
             self.report(last);
             let Err(why) = ended else { continue };
@@ -199,7 +199,7 @@ impl Publisher {
         let Some(item) = item else { return Err("an answer that nobody asked for".into()) };
         *settled = item.number;
         if !(200..=299).contains(&status) {
-            self.give_back(item, status, false);
+            self.give_back(item, status);
         }
         if relief {
             self.link.reactor.tell(Word::new(&self.door.owner, Topic::Writable));
@@ -212,6 +212,7 @@ impl Publisher {
         if let (true, Some(number)) = (self.link.reports, last) {
             let mut word = self.word(state::ACKED);
             word.number = number;
+            word.last = true;
             self.link.reactor.tell(word);
         }
         let relief = last.is_some() && self.door.queue().has_relief();
@@ -220,15 +221,15 @@ impl Publisher {
         }
     }
 
-    /// The host gets back what was not delivered.
-    pub fn give_back(&self, item: Item, status: u16, last: bool) {
+    /// The host gets back what was not delivered, also where it has closed the link meanwhile.
+    pub fn give_back(&self, item: Item, status: u16) {
         let mut word = self.word(state::RETURNED);
         let Item { number, channel, parts } = item;
         let texts = [&*channel, &parts.kind, &parts.from, &parts.event, &parts.key].map(str::as_bytes);
         word.letter = Some(Letter::new(texts, parts.data));
         word.number = number;
         word.status = status.into();
-        word.last = last;
+        word.last = true;
         self.link.reactor.tell(word);
     }
 
@@ -264,6 +265,6 @@ impl Publisher {
 /// Gives back everything that the queue of a link that ends still has.
 pub fn give_back_all(publisher: &Publisher, queue: &mut Queue) {
     for item in queue.close() {
-        publisher.give_back(item, 0, true);
+        publisher.give_back(item, 0);
     }
 }

@@ -94,7 +94,7 @@ fn parse_one(input: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
             }
         } else if is("content-type") {
             head.boundary = boundary(value).unwrap_or_default();
-        } else if is("encke-position") {
+        } else if is("encke-position") && is_position(value) {
             head.position = value.to_vec();
         } else if is("encke-recovered") {
             head.recovered = match value {
@@ -114,6 +114,11 @@ fn parse_one(input: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
     };
     head.close |= head.framing == Framing::Close;
     Ok(Some((head, n)))
+}
+
+/// What a server may say of where a stream is, and will be told again.
+pub fn is_position(value: &[u8]) -> bool {
+    (1..=255).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
 }
 
 /// The boundary of multipart/x-mixed-replace (RFC 2046, 5.1.1), quoted or not.
