@@ -107,7 +107,7 @@ int main(int argc, char **argv) {
       duration_ms = seconds("--duration", optarg);
       break;
     case 'z':
-      len = number("--size", optarg, STAMP_SIZE, 1 << 24);
+      len = (size_t)number("--size", optarg, STAMP_SIZE, 1 << 24);
       break;
     case 'i':
       interval_ms = seconds("--interval", optarg);

@@ -409,7 +409,7 @@ int main(int argc, char **argv) {
       channel = optarg;
       break;
     case 'n':
-      wanted = number("--subscribers", optarg, 1, 1000000);
+      wanted = (size_t)number("--subscribers", optarg, 1, 1000000);
       break;
     case 't':
       types = optarg;
