@@ -300,6 +300,16 @@ kill "$secret" $beside_dump
 ends $beside_dump 0
 ends "$secret" 0
 
+begin "what is kept, and pages of other origins"
+bus kept -l 127.0.0.1 -p 0 --history 3 --history-bytes 1000 --history-age 600 --slow drop-old --backlog 5000 --cors
+printf '%s\n' 1 2 3 4 5 | timeout 30 "$bin/encke-send" -p "$http" -L kept || fail "send"
+stats "$http" | grep -q '^channel kept: 0 subscribers, 5 published, 3 kept$' || fail "not three"
+allowed() { get -o /dev/null -D - -H 'Origin: http://elsewhere.example' -H 'Content-Type: text/plain' -d x "http://127.0.0.1:$1/msgbus/a" | grep -qi '^access-control-allow-origin: \*'; }
+allowed "$http" || fail "a page of another origin may not publish"
+! allowed "$beside_http" || fail "it may without --cors"
+kill "$bus"
+ends "$bus" 0
+
 begin "load: many subscriptions, nothing missing"
 run sub encke-sub -p "$beside_http" -n 200 -m 300 -1 -i 0
 sub=$pid
