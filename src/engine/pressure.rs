@@ -2,7 +2,7 @@
 //! last eighth is a reserve, for those who hold nothing and ask for something that comes whole, so that whoever fills the
 //! rest does not keep others from being served.
 
-use super::connection::{BodyIn, Connection, Mode, CUT, IN_HEAD, NONE, PAUSED, READY, STARVED, WAITS};
+use super::connection::*;
 use super::event::End;
 use super::lifecycle::Wait;
 use super::Engine;
@@ -136,7 +136,9 @@ impl Engine {
             c.input.as_ref().and_then(|input| input.body.as_ref()),
             Some(BodyIn { mode: Mode::Gather(_), .. })
         );
-        if !c.is(WAITS | PAUSED | READY | CUT) && (gathers || c.is(IN_HEAD)) {
+        // Who was told that the connection closes hears nothing more.
+        let over = c.is(CLOSING | LINGERS | CUT) || !gathers && c.is(STOPPED);
+        if !over && !c.is(WAITS | PAUSED | READY) && (gathers || c.is(IN_HEAD)) {
             c.flags |= STARVED;
             self.time_out(connection, if gathers { Wait::Body } else { Wait::Head });
         }

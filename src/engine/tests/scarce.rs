@@ -6,6 +6,7 @@ use crate::engine::answer::{Answer, Body};
 use crate::engine::connection::CUT;
 use crate::engine::event::What;
 use crate::engine::id::{Id, Tag};
+use crate::engine::lease::Settle;
 use crate::engine::peer::Peer;
 use crate::engine::settings::Settings;
 use crate::engine::tests::single::take_output;
@@ -128,4 +129,21 @@ fn where_nobody_can_be_read_those_go_that_take_nothing() {
     assert_eq!(gone, [readers[2], readers[3]], "the largest that took nothing");
     assert_eq!(engine.next_ready(), Some(other));
     assert!(says(&mut engine, other, SMALL));
+}
+
+#[test]
+fn a_connection_that_was_told_to_close_hears_nothing_more_where_memory_is_used_up() {
+    let mut engine = engine();
+    let closing = connect(&mut engine);
+    assert!(says(&mut engine, closing, b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT"));
+    let id = requests(&mut engine)[0];
+    engine.leases().clone().settle(id, Settle::Whole).expect("a fresh request");
+    let (lines, seen, body) = (Cow::Borrowed(&b""[..]), Seen::default(), Body::Copy(b"x"));
+    engine.respond(id, Answer { status: 200, close: true, length: None, lines, seen, content_type: None, body });
+    assert!(take_output(&mut engine).contains("\r\nConnection: close\r\n"));
+    for _ in 0..3 {
+        unfinished(&mut engine, 24_000);
+    }
+    says(&mut engine, closing, b"TP/1.1\r\n");
+    assert_eq!(take_output(&mut engine), "");
 }
