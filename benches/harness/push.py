@@ -23,6 +23,8 @@ CASES = {
     "saturated": ("1,000 subscribers, as many messages as go", 1000, 0, 300, 0, False, [FLOOR, OURS, NCHAN]),
     "websocket": ("1,000 subscribers, WebSocket", 1000, 50, 150, 0, False, [OURS, NCHAN]),
     "multipart": ("1,000 subscribers, multipart", 1000, 50, 150, 0, False, [OURS, NCHAN]),
+    "1000-tls": ("1,000 subscribers over TLS, the floor without", 1000, 50, 150, 0, True, [FLOOR, OURS]),
+    "10000-tls": ("10,000 subscribers over TLS, the floor without", 10000, 5, 20, 0, True, [FLOOR, OURS]),
     "stalled": ("1,000 subscribers, one of them reads nothing", 1000, 50, 150, 0, False, [OURS]),
 }
 
@@ -36,10 +38,12 @@ def run(name, case):
     _, subscribers, rate, count, batch, tls, _ = CASES[case]
     command = [*COMMANDS[name], *([str(batch)] if batch else [])]
     transport = {"websocket": "ws", "multipart": "multipart"}.get(case, "sse")
+    tls &= name == OURS
     with Server(f"push {name}", command, tls=tls) as server:
         out, _ = server.load([
             STATE / "pushload", "--addr", f"127.0.0.1:{server.port}", "--path", "/feed", "--pub-path", "/pub" if name == NCHAN else "/feed",
             "--transport", transport, "--subs", subscribers,
+            *(["--tls", 1, "--pub-addr", f"127.0.0.1:{server.port + 1}"] if tls else []),
             "--rate", rate, "--count", count, "--size", 100, "--pids", ",".join(map(str, server.pids)), "--stall", int(case == "stalled"),
         ], timeout=100)
         figures = pairs(out)

@@ -1,7 +1,7 @@
 /*
  * push.c - encke as a push server in a plain poll() loop, for the measurements of fan-out.
  *
- *   push PORT [tls] [BATCH]
+ *   push PORT [tls] [BATCH]        with tls, HTTP without it on the next port: for the publisher
  *   GET /feed        subscribes: by the client's Accept and Upgrade
  *   POST /feed       publishes the body; with BATCH, that many at a time
  *   GET /runs        how long single calls of encke_run took since the first publish, as storm.c has it
@@ -149,6 +149,10 @@ int main(int argc, char **argv) {
     die("start");
   encke_tls *tls = with_tls ? certificate() : NULL;
   if (encke_listen(e, address, tls, NULL) != ENCKE_OK) die(address);
+  if (tls) {
+    snprintf(address, sizeof address, "127.0.0.1:%d", atoi(argv[1]) + 1);
+    if (encke_listen(e, address, NULL, NULL) != ENCKE_OK) die(address);
+  }
   encke_tls_free(tls);
   encke_config_free(config);
 

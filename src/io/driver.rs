@@ -28,6 +28,9 @@ use crate::engine::stats::Stats;
 use crate::engine::{Engine, Error};
 
 const DEFAULT_BUDGET: u32 = 256;
+/// Turns between two looks at the clock, and the time from the first such look on that the turns of a run may take.
+const UNTIMED_TURNS: u32 = 16;
+const TURNS_MICROSECONDS: u64 = 1_000;
 const SUBMISSIONS: usize = 1024;
 const TIMERS: usize = 256;
 const SCRATCH: usize = 64 << 10;
@@ -41,6 +44,12 @@ const ACCEPTS_BESIDE_HANDSHAKES: usize = 8;
 const PATIENCE_WITH_HOST: u64 = 1_000;
 /// Deadlines are looked at this often also while there is always more to read.
 const EXPIRE_AT_LEAST: u64 = 500;
+
+/// Whether the time since the first question is up.
+fn over(end: &mut Option<u64>) -> bool {
+    let now = clock::microseconds();
+    now >= *end.get_or_insert(now + TURNS_MICROSECONDS)
+}
 
 /// What is known of a connection's socket.
 #[derive(Debug)]
@@ -265,10 +274,15 @@ impl Driver {
         self.engine.unpause();
         more |= self.run_tasks();
         let mut left = if budget == 0 { DEFAULT_BUDGET } else { budget };
+        let (mut turns, mut turns_end) = (0, None);
         while left > 0 && !self.engine.events_full() {
             let Some(connection) = self.engine.next_ready() else { break };
             self.turn(connection);
             left -= 1;
+            turns += 1;
+            if turns % UNTIMED_TURNS == 0 && over(&mut turns_end) {
+                break;
+            }
         }
         let handshakes = self.step_handshakes();
         self.accept(if handshakes { ACCEPTS_BESIDE_HANDSHAKES } else { left.max(1) as usize });
