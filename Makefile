@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 NEED    := sh cmake/need.sh
 C_TOOLS := rust gcc:cc libc6-dev cmake:cmake
 
-.PHONY: help run run-select test sim mutants fuzz fuzz-coverage differential conformance faults attacks soak model miri sanitize bench bench-quick bench-push bench-bus \
+.PHONY: help run run-select test clients sim mutants fuzz fuzz-coverage differential conformance faults attacks soak model miri sanitize bench bench-quick bench-push bench-bus \
   install header check-targets clean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make run-select     the same with an example on ports 8080 and 8443: a select() loop, the plainest host'
 	@echo '                    HTTP_AT=ADDRESS:PORT HTTPS_AT=ADDRESS:PORT: elsewhere'
 	@echo 'make test           every test: Rust, the C side, the installed package'
+	@echo 'make clients        server push with outside clients: Chromium, ws and eventsource of npm, websockets and httpx-sse of PyPI, curl'
 	@echo 'make sim            the whole engine in a simulated world: SEEDS=$(SEEDS), or SEED=n for one, with a trace'
 	@echo 'make mutants        plant bugs in the engine, one at a time, and let the simulation find them; MUTANTS=names, SEEDS'
 	@echo 'make fuzz           fuzz every target, T=$(T) seconds each; TARGET=name one of them; fuzz-coverage: what the corpora reach'
@@ -64,6 +65,14 @@ run-select:
 
 test:
 	@sh cmake/test.sh
+
+# What is not to be had is left out, and said.
+clients:
+	@$(NEED) $(C_TOOLS) python3:python3 curl:curl
+	@$(NEED) nodejs:node npm:npm chromium:chromium || true
+	@$(CMAKE) --log-level=WARNING -S . -B $(BUILD)
+	@$(CMAKE) --build $(BUILD) --parallel 2 --target chat camera testbed
+	@sh tests/clients/run.sh $(BUILD)/c-examples $(BUILD)/clients
 
 sim:
 	@$(NEED) rust gcc:cc libc6-dev

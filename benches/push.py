@@ -44,7 +44,7 @@ def main():
     lines += ["", "The longest `encke_run` after the first publish, in µs:", ""]
     for case, all_ in longest.items():
         lines.append(f"- {push.CASES[case][0]}: " + "; ".join(
-            f"{runs['runs']} runs, 99.9 % below {runs['took_p999']}, longest {runs['took_max']} ({runs['worked_max']} of CPU)" for runs in all_))
+            f"{runs['runs']} runs, 99.9 % below {runs['took_p999']}, longest {runs['took_max']} ({runs['worked_max']} of CPU; {runs['left_max']} when all subscribers leave at once)" for runs in all_))
     if failures:
         lines += ["", "Failed:", "", *(f"- {failure}" for failure in failures)]
     text = "\n".join(lines) + "\n"

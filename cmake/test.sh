@@ -51,6 +51,9 @@ timeout 300 sh tools/test.sh "$stage"
 step "the programs in the documents"
 sh docs/check-readme.sh "$stage"
 
+step "curl and the example programs of server push"
+sh tests/clients/run.sh "$build/c-examples" "$build/clients" curl
+
 package_says() { # package_says PREFIX ON|OFF
   rm -rf "$build/check-package"
   PKG_CONFIG_PATH=$(dirname "$(find "$1" -name encke.pc)") \

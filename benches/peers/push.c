@@ -4,7 +4,8 @@
  *   push PORT [tls] [BATCH]        with tls, HTTP without it on the next port: for the publisher
  *   GET /feed        subscribes: by the client's Accept and Upgrade
  *   POST /feed       publishes the body; with BATCH, that many at a time
- *   GET /runs        how long single calls of encke_run took since the first publish, as storm.c has it
+ *   GET /runs        how long single calls of encke_run took since the first publish, as storm.c has it, until subscribers
+ *                    leave; and the longest after that
  *   anything else    13 bytes
  */
 #include <errno.h>
@@ -22,6 +23,7 @@ enum { MOST_RUNS = 1 << 20, MOST_BATCH = 64, MOST_BODY = 4096 };
 
 static uint32_t took[MOST_RUNS], worked[MOST_RUNS]; /* ns */
 static size_t runs;
+static uint64_t most_subscribers, left_worked; /* ns: the longest since some have left */
 static size_t batch = 1, waiting;
 static struct { char data[MOST_BODY]; size_t len; } bodies[MOST_BATCH];
 
@@ -42,7 +44,12 @@ static int timed_run(encke *e) {
   work = now_ns(CLOCK_THREAD_CPUTIME_ID) - work;
   uint64_t time = now_ns(CLOCK_MONOTONIC) - start;
   if (more < 0) die("encke_run");
-  if (runs < MOST_RUNS) {
+  encke_stats stats = {0};
+  encke_stats_get(encke_get_sender(e), &stats, sizeof stats);
+  if (stats.subscribers > most_subscribers) most_subscribers = stats.subscribers;
+  if (stats.subscribers < most_subscribers) {
+    if (work > left_worked) left_worked = work;
+  } else if (runs < MOST_RUNS) {
     took[runs] = time < UINT32_MAX ? (uint32_t)time : UINT32_MAX;
     worked[runs++] = work < UINT32_MAX ? (uint32_t)work : UINT32_MAX;
   }
@@ -99,6 +106,7 @@ static void serve(encke_sender *sender, const encke_head *head) {
     n = (size_t)snprintf(text, sizeof text, "runs=%zu", runs);
     n += percentiles(text + n, sizeof text - n, "took", took);
     n += percentiles(text + n, sizeof text - n, "worked", worked);
+    n += (size_t)snprintf(text + n, sizeof text - n, " left_max=%.1f", (double)left_worked / 1e3);
     runs = 0;
   }
   encke_reply(sender, head->id, 200, "text/plain", text, n);
