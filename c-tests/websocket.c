@@ -197,17 +197,22 @@ static void refusals(void) {
     ROW("5.2 reserved bit 1", "\xc1\x81\0\0\0\0x", 1002),
     ROW("5.2 reserved bit 2", "\xa1\x81\0\0\0\0x", 1002),
     ROW("5.2 reserved bit 3", "\x91\x81\0\0\0\0x", 1002),
-    ROW("5.2 opcode 3", "\x83\x81\0\0\0\0x", 1002),
-    ROW("5.2 opcode 11", "\x8b\x81\0\0\0\0x", 1002),
     ROW("5.2 length of 2 bytes that needs none", "\x81\xfe\0\x7d\0\0\0\0", 1002),
     ROW("5.2 length of 8 bytes that needs 2", "\x81\xff\0\0\0\0\0\0\xff\xff\0\0\0\0", 1002),
     ROW("5.2 length with the top bit", "\x81\xff\x80\0\0\0\0\x01\0\0\0\0\0\0", 1002),
     ROW("5.4 continuation of nothing", "\x80\x81\0\0\0\0x", 1002),
     ROW("5.4 message within a message", "\x01\x81\0\0\0\0x\x81\x81\0\0\0\0x", 1002),
     ROW("5.5 ping in fragments", "\x09\x81\0\0\0\0x", 1002),
+    ROW("5.5 close in fragments", "\x08\x82\0\0\0\0\x03\xe8", 1002),
+    ROW("5.5 pong in fragments", "\x0a\x80\0\0\0\0", 1002),
+    ROW("5.5 pong of 126 bytes", "\x8a\xfe\0\x7e\0\0\0\0", 1002),
+    ROW("5.5 close of 126 bytes", "\x88\xfe\0\x7e\0\0\0\0", 1002),
     ROW("5.5 ping of 126 bytes", "\x89\xfe\0\x7e\0\0\0\0", 1002),
     ROW("5.5.1 close of one byte", "\x88\x81\0\0\0\0\x03", 1002),
     ROW("7.4 code 999", "\x88\x82\0\0\0\0\x03\xe7", 1002),
+    ROW("7.4 code 0", "\x88\x82\0\0\0\0\0\0", 1002),
+    ROW("7.4 code 1004", "\x88\x82\0\0\0\0\x03\xec", 1002),
+    ROW("7.4 code 1016", "\x88\x82\0\0\0\0\x03\xf8", 1002),
     ROW("7.4 code 1005", "\x88\x82\0\0\0\0\x03\xed", 1002),
     ROW("7.4 code 1006", "\x88\x82\0\0\0\0\x03\xee", 1002),
     ROW("7.4 code 1015", "\x88\x82\0\0\0\0\x03\xf7", 1002),
@@ -228,6 +233,93 @@ static void refusals(void) {
     peer_send_n(p, rows[i].bytes, rows[i].n);
     closes(p, id, rows[i].code);
   }
+}
+
+/* What is taken although it looks odd, and what else a server has to do. */
+static void allowed(void) {
+  static const int codes[] = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999};
+  static const unsigned opcodes[] = {3, 4, 5, 6, 7, 11, 12, 13, 14, 15};
+  peer *p;
+  encke_id id;
+  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+    SECTION("7.4 codes that may be said are answered as they are");
+    unsigned char close_[4] = {(unsigned char)(codes[i] >> 8), (unsigned char)codes[i], 'o', 'k'};
+    unsigned char answer_[4] = {0x88, 0x02, close_[0], close_[1]};
+    id = open_socket(&p, "");
+    send_frame(p, 0x88, close_, 4);
+    UNTIL(got(p, answer_, 4));
+    closes(p, id, codes[i]);
+  }
+  for (size_t i = 0; i < sizeof opcodes / sizeof *opcodes; i++) {
+    SECTION("5.2 opcodes that nobody knows");
+    id = open_socket(&p, "");
+    send_frame(p, 0x80 | opcodes[i], "", 0);
+    closes(p, id, 1002);
+  }
+  SECTION("5.5.1 nothing is heard behind a close");
+  id = open_socket(&p, "");
+  p->held = 1;
+  SEND(p, 0x81, "before");
+  SEND(p, 0x88, "\x03\xe8");
+  SEND(p, 0x81, "behind");
+  SEND(p, 0x89, "ping");
+  p->held = 0;
+  closes(p, id, 1000);
+  CHECK_EQ(host_count(h, ENCKE_EV_MESSAGE, id), 1);
+  SECTION("5.5.2 pings: empty, of 125 bytes, several; 5.5.3 a pong that nobody asked for");
+  id = open_socket(&p, "");
+  char *long_ping = pattern(125, 7);
+  SEND(p, 0x8a, "unasked");
+  SEND(p, 0x89, "");
+  send_frame(p, 0x89, long_ping, 125);
+  SEND(p, 0x89, "last");
+  UNTIL(GOT(p, "\x8a\x04last"));
+  CHECK(GOT(p, "\x8a\x00\x8a\x7d") && got(p, long_ping, 125));
+  free(long_ping);
+  SECTION("5.4 fragments, empty ones among them; 5.6 any bytes are binary; 8.1 characters of four bytes");
+  SEND(p, 0x01, "");
+  SEND(p, 0x00, "\xf0\x9f");
+  SEND(p, 0x00, "");
+  SEND(p, 0x00, "\x98\x80");
+  SEND(p, 0x80, "");
+  UNTIL(host_count(h, ENCKE_EV_MESSAGE, id) == 1);
+  CHECK_BYTES(host_last(h, ENCKE_EV_MESSAGE, id)->data, host_last(h, ENCKE_EV_MESSAGE, id)->len, "\xf0\x9f\x98\x80", 4);
+  SEND(p, 0x02, "\xff\xfe");
+  SEND(p, 0x80, "\xc0\0");
+  UNTIL(host_count(h, ENCKE_EV_MESSAGE, id) == 2);
+  CHECK_BYTES(host_last(h, ENCKE_EV_MESSAGE, id)->data, host_last(h, ENCKE_EV_MESSAGE, id)->len, "\xff\xfe\xc0\0", 4);
+  SEND(p, 0x88, "");
+  closes(p, id, 1005);
+}
+
+/* What is no handshake (4.2.1): an upgrade like any other, or nothing at all. */
+static void no_handshakes(void) {
+  static const char *const rows[] = {
+    "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 0\r\n\r\n",
+    "GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: other\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n\r\n",
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    SECTION("4.2.1 no handshake");
+    peer *p = peer_tcp(port);
+    encke_id id = next_request(p, rows[i]);
+    CHECK_EQ(host_last(h, ENCKE_EV_REQUEST, id)->head->flags & ENCKE_HEAD_WEBSOCKET, 0);
+    CHECK_RC(encke_ws_accept(h->s, id, NULL, 0), ENCKE_E_STATE);
+    answer(h, id, "no");
+    UNTIL(peer_finals(p) == 1);
+    peer_close(p);
+  }
+  SECTION("4.2.1 the words of a handshake in any case, among others, in any order");
+  peer *p = peer_tcp(port);
+  encke_id id = next_request(p, "GET / HTTP/1.1\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nSEC-WEBSOCKET-VERSION: 13\r\n"
+                                "upgrade: h2c, WebSocket\r\nconnection: keep-alive, UPGRADE\r\nhost: a\r\n\r\n");
+  CHECK(host_last(h, ENCKE_EV_REQUEST, id)->head->flags & ENCKE_HEAD_WEBSOCKET);
+  CHECK_OK(encke_ws_accept(h->s, id, NULL, 0));
+  UNTIL(p->n && memmem(p->in, p->n, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 28));
+  peer_close(p);
+  UNTIL(host_last(h, ENCKE_EV_CLOSED, id) != NULL);
 }
 
 static void compression(void) {
@@ -362,6 +454,8 @@ int main(void) {
   handshake();
   messages();
   refusals();
+  allowed();
+  no_handshakes();
   compression();
   channels();
   host_close(h);
