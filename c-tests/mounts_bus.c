@@ -495,10 +495,37 @@ static void passed_with_bodies(void) {
   peer_close(p);
   h->on = NULL;
 
-  SECTION("the encke ends before a word of another thread was heard");
   CHECK_OK(encke_close(h->e, target));
   encke_sender_unref(h->s);
   free(data);
+}
+
+static void *pass_late(void *context) {
+  encke_id *ids = context;
+  CHECK_OK(encke_pass(h->s, ids[0], target));
+  return NULL;
+}
+
+static void freed(uint64_t watch) {
+  SECTION("the encke ends before the word of another thread was heard");
+  host *before = h;
+  int port_before = port;
+  h = HOST({ENCKE_OPT_WATCH, watch});
+  port = host_listen(h);
+  CHECK_OK(encke_mount(h->e, ENCKE_MOUNT_BUS, NULL, NULL, 0, &target));
+  peer *p = peer_tcp(port), *q = peer_tcp(port);
+  encke_id ids[] = {held(p, GET("/x", "")), held(q, GET("/y", ""))};
+  encke_sender *sender = encke_sender_ref(h->s);
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, pass_late, ids), 0);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+  host_close(h);
+  CHECK_RC(encke_pass(sender, ids[1], target), ENCKE_E_CLOSED);
+  CHECK_RC(encke_pass(sender, ids[0], target), ENCKE_E_CLOSED);
+  encke_sender_unref(sender);
+  UNTIL(p->eof && q->eof);
+  peer_close(p), peer_close(q);
+  h = before, port = port_before;
 }
 
 static void the_end(void) {
@@ -519,9 +546,8 @@ static void the_end(void) {
   free(data);
 }
 
-int main(void) {
-  CHECK_EQ(encke_has_feature("mounts"), 1);
-  h = HOST_PLAIN();
+static void run(uint64_t watch) {
+  h = HOST({ENCKE_OPT_WATCH, watch});
   port = host_listen(h);
   CHECK_OK(encke_mount(h->e, ENCKE_MOUNT_BUS, "/msgbus/", NULL, 0, &bus));
   transports();
@@ -533,8 +559,15 @@ int main(void) {
   slow();
   passed();
   passed_with_bodies();
+  freed(watch);
   the_end();
   CHECK_EQ(host_stats(h).held, 0);
   host_close(h);
+}
+
+int main(void) {
+  CHECK_EQ(encke_has_feature("mounts"), 1);
+  run(ENCKE_WATCH_ONE);
+  run(ENCKE_WATCH_EACH);
   return check_end();
 }

@@ -308,11 +308,13 @@ impl Driver {
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.engine.next_event() {
-                if let Some(event) = self.sort_out(event) {
+                if !self.concerns_mounts(&event.what) {
                     self.progress.took();
                     return Some(event);
                 }
-                continue;
+                let Some(event) = self.sort_out(event) else { continue };
+                self.progress.took();
+                return Some(event);
             }
             self.tick_after_host();
             self.engine.end_of_drain();

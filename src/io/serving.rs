@@ -79,19 +79,22 @@ impl Driver {
         self.serving.mounts.remove(id)
     }
 
-    /// An event that is the host's. `None`: it was a mount's, and was dealt with.
+    /// Whether an event may be a mount's. A piece of a body is looked at in any case: that it was shown is remembered for
+    /// mounts to come.
     #[inline]
-    pub(super) fn sort_out(&mut self, event: Event) -> Option<Event> {
-        match event.what {
-            _ if !MOUNTS => Some(event),
-            What::Request(_) if self.serving.mounts.is_empty() => Some(event),
-            What::Done { .. } | What::Subscriber { .. } | What::Connection(_) | What::Released { .. } => Some(event),
-            _ if !self.serving.used => Some(event),
-            _ => self.sort_out_used(event),
-        }
+    pub(super) fn concerns_mounts(&self, what: &What) -> bool {
+        MOUNTS
+            && match what {
+                What::Request(_) => !self.serving.mounts.is_empty(),
+                What::Body { .. } => true,
+                What::Done { .. } | What::Subscriber { .. } | What::Connection(_) | What::Released { .. } => false,
+                _ => self.serving.used,
+            }
     }
 
-    fn sort_out_used(&mut self, event: Event) -> Option<Event> {
+    /// An event that is the host's. `None`: it was a mount's, and was dealt with.
+    #[inline(never)]
+    pub(super) fn sort_out(&mut self, event: Event) -> Option<Event> {
         let Event { id, user, what } = event;
         let what = match what {
             What::Request(head) => match self.serving.mounts.find(&head).cloned() {
