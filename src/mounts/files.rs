@@ -11,6 +11,7 @@ use super::authorization::Credentials;
 use super::conditions::{Validators, Verdict};
 use super::path::{self, Path, Refusal};
 use super::ranges::{self, Range, Ranges};
+use super::types;
 use super::Mount;
 
 /// The file that stands for a directory.
@@ -187,8 +188,7 @@ fn thousandths(value: &[u8]) -> u32 {
 pub fn content_type(name: &[u8]) -> String {
     let ending = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let ending = std::str::from_utf8(ending).ok().and_then(|name| Some(name.rsplit_once('.')?.1));
-    let kind = ending.and_then(|ending| mime_guess::from_ext(ending).first_raw());
-    match kind {
+    match ending.and_then(types::of) {
         Some(kind) if kind.starts_with("text/") => format!("{kind}; charset=utf-8"),
         Some(kind) => kind.to_owned(),
         None => "application/octet-stream".to_owned(),

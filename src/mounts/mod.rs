@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod files;
 pub mod path;
 pub mod ranges;
+pub mod types;
 
 use std::sync::Arc;
 
