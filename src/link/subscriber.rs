@@ -128,24 +128,13 @@ impl Subscriber {
     async fn follow(&mut self, before: &mut bool, up: &mut Option<u64>) -> Result<std::convert::Infallible, Ended> {
         let link = self.link.clone();
         let reactor = &link.reactor;
-        let connect = Stream::connect(reactor, &link.url, link.trust.as_ref());
-        let mut stream = within(reactor, CONNECT, "no connection in 10 seconds", connect).await?;
-        stream.queue(&self.request())?;
-        let (head, rest) = within(reactor, ANSWER, "no answer in 30 seconds", ask(&mut stream)).await?;
-        if head.status != 200 {
-            return Err(Ended::Refused(head.status));
-        }
-        if head.boundary.is_empty() {
-            return Err(Ended::Lost("the answer is no multipart/x-mixed-replace: is there a bus at this URL?".into()));
-        }
-        *up = Some(reactor.now());
-        self.begin(&head, before).await;
+        // What it takes to begin is not kept for as long as it lasts: most of its life a subscription waits.
+        let (mut stream, mut parts, rest) = Box::pin(self.begin(before, up)).await?;
         let mut kept = Kept(reactor.clone(), 0);
-        let mut parts = Parts::new(Body::new(head.framing), &head.boundary);
         if self.receive(&mut parts, &rest, &mut kept)? {
             return Err(Ended::Lost("the server ended the stream".into()));
         }
-        drop((head, rest));
+        drop(rest);
         loop {
             poll_fn(|context| reactor.poll_room(context)).await;
             let mut over = Ok(false);
@@ -186,9 +175,21 @@ impl Subscriber {
         request
     }
 
-    /// The other end agreed: what that means is told.
-    async fn begin(&mut self, head: &Head, before: &mut bool) {
-        let reactor = &self.link.reactor;
+    /// Connects and asks; the other end agreed, and what that means is told. With the first bytes of the stream.
+    async fn begin(&mut self, before: &mut bool, up: &mut Option<u64>) -> Result<(Stream, Parts, Vec<u8>), Ended> {
+        let link = self.link.clone();
+        let reactor = &link.reactor;
+        let connect = Stream::connect(reactor, &link.url, link.trust.as_ref());
+        let mut stream = within(reactor, CONNECT, "no connection in 10 seconds", connect).await?;
+        stream.queue(&self.request())?;
+        let (head, rest) = within(reactor, ANSWER, "no answer in 30 seconds", ask(&mut stream)).await?;
+        if head.status != 200 {
+            return Err(Ended::Refused(head.status));
+        }
+        if head.boundary.is_empty() {
+            return Err(Ended::Lost("the answer is no multipart/x-mixed-replace: is there a bus at this URL?".into()));
+        }
+        *up = Some(reactor.now());
         poll_fn(|context| reactor.poll_room(context)).await;
         reactor.tell(self.word(state::UP));
         let whole = !self.position.is_empty() && head.recovered == Some(true);
@@ -197,8 +198,10 @@ impl Subscriber {
         }
         // Who was given everything goes on from what comes of it, not from where the stream is now.
         if !whole {
-            self.position = head.position.clone();
+            self.position = head.position;
         }
+        let parts = Parts::new(Body::new(head.framing), &head.boundary);
+        Ok((stream, parts, rest))
     }
 
     /// Takes some of the stream; true: it has ended.
@@ -236,5 +239,36 @@ async fn ask(stream: &mut Stream) -> Result<(Head, Vec<u8>), Fault> {
         if !open {
             return Err("the server closed the connection without an answer".into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::tasks::Signal;
+    use crate::link::url::parse;
+    use std::cell::Cell;
+    use std::sync::atomic::AtomicU64;
+
+    /// There may be tens of thousands of them.
+    #[test]
+    fn a_subscription_is_small() {
+        let link = Rc::new(Link {
+            reactor: Rc::default(),
+            url: parse("").unwrap(),
+            trust: None,
+            user: "".into(),
+            password: "".into(),
+            retry_max: 0,
+            max_message: 0,
+            reports: false,
+            once: false,
+            published: Signal::default(),
+            random: Cell::new(0),
+        });
+        let owner = Owner::new(crate::engine::id::Id(1), Arc::new(AtomicU64::new(0)));
+        let subscriber = Subscriber { link, owner, channel: "c".into(), query: "".into(), position: Vec::new() };
+        let size = size_of_val(&subscriber.run());
+        assert!(size <= 1024, "{size} bytes");
     }
 }
