@@ -21,7 +21,7 @@ fresh_tree() {
   rm -rf "${tree:?}/src"
   # Files that did not change keep their time.
   cp -pR "$root/src" "$tree/src"
-  sed -e '/^#\[cfg(feature = "tls")\]/,/^pub mod tls;/d' -e '/^pub mod capi;/d' -e '/^pub mod io;/d' "$root/src/lib.rs" > "$work/lib.rs"
+  sed -e '/^#\[cfg(feature = "tls")\]/,/^pub mod tls;/d' -e '/^#\[cfg_attr(not(feature = "links")/,/^pub mod link;/d' -e '/^pub mod capi;/d' -e '/^pub mod io;/d' "$root/src/lib.rs" > "$work/lib.rs"
   sed -e '/^\[dev-dependencies\]/,/^$/d' -e 's/^crate-type.*/crate-type = ["rlib"]/' -e '/^readme/d' "$root/Cargo.toml" > "$work/manifest"
   touch -r "$root/src/lib.rs" "$work/lib.rs"
   cp -p "$work/lib.rs" "$tree/src/lib.rs"
