@@ -40,6 +40,10 @@ impl Engine {
             }
         }
         self.open_socket(id, wishes, lines.to_vec());
+        if self.draining.is_some() && self.is_socket(id) {
+            // It was asked for before the drain.
+            self.end_socket(id.slot(), code::GOING_AWAY, &frame::close(code::GOING_AWAY, ""), End::Drain);
+        }
         self.kick_if_asked(id);
     }
 

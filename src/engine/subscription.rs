@@ -272,6 +272,7 @@ impl Engine {
             self.tell_subscriber(slot, &pattern, false);
         }
         self.push.feeds.remove(slot);
+        self.end_of_turns(); // the walk may have ended with it
         self.counters.subscribers = self.push.feeds.len();
         if self.exchanges.at(slot).is_some_and(|exchange| !exchange.is(exchange::SOCKET)) {
             self.leases.end_second(slot);

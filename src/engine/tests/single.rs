@@ -227,3 +227,24 @@ fn a_stream_begins_before_what_was_missed_and_has_the_newest_that_is_wanted() {
     assert!(written.contains("\r\nEncke-Position: 0000000000000007:1\r\n"), "cut now, it comes back for: {written}");
     assert!(written.contains("\r\n\r\nimage/png\r\n"), "the newest that is wanted: {written}");
 }
+
+#[test]
+fn a_websocket_that_is_taken_in_a_drain_is_told_to_go() {
+    let mut one = One::new(Settings::default());
+    let handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    one.engine.receive(one.connection, format!("GET / HTTP/1.1\r\nHost: a\r\n{handshake}\r\n").as_bytes());
+    let id = one.request();
+    one.engine.drain(1000);
+    one.engine.leases().clone().settle_into_second(id, Socket::Must).expect("a handshake");
+    one.engine.accept_socket(id, b"");
+    assert!(one.engine.is_dirty());
+    while let Some(connection) = one.engine.next_dirty() {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let Front::Bytes(n, _) = one.engine.front(connection, &mut slices) else { break };
+        let bytes: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect();
+        assert!(bytes.ends_with(b"\r\n\r\n\x88\x02\x03\xe9"), "101, and a close with 1001");
+        one.engine.sent(connection, bytes.len());
+    }
+    assert_eq!(one.event().map(|event| event.1), Some("Closed(1001)".to_owned()));
+}

@@ -303,7 +303,7 @@ impl Client {
         let got = book.got.get_mut(&key).expect("asked");
         got.over_at = now;
         let n = match book.plans[&key].transport {
-            Transport::LongPoll => got.position,
+            Transport::LongPoll => got.position.filter(|_| got.over),
             _ => got.received.last().copied().or(got.position),
         };
         if let Some(n) = n {
