@@ -119,9 +119,9 @@ int main(int argc, char **argv) {
   printf("%-36s %15s %39s %13s %9s %8s\n", "", "connections", "of the bystander, microseconds", "server's CPU", "KiB", "MiB");
   printf("%-36s %7s %7s %8s %6s %6s %7s %7s %6s %6s %9s %8s\n", "attack", "opened", "ended", "answers", "p50", "p99", "most", "new p99", "p99", "most", "counted", "RSS");
   int tls = swarm_has_tls() && encke_has_feature("tls");
-  const attack *const all[] = {plain_attacks, framing_attacks, secure_attacks, leaving_attacks};
+  const attack *const all[] = {plain_attacks, framing_attacks, encke_has_feature("push") ? listening_attacks : NULL, secure_attacks, leaving_attacks};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    for (const attack *a = all[i]; a->name; a++)
+    for (const attack *a = all[i]; a && a->name; a++)
       if (strstr(a->name, only) && !(quick && a->flags & (LONG | OPEN)) && (!(a->flags & OVER_TLS) || tls)) play(a, seconds);
   printf("attacks: %u passed, %u failed\n", made - failed, failed);
   free(chain), free(key);

@@ -47,7 +47,7 @@ typedef struct {
   int connections;         /* of the attacker, for the bound of the server's memory */
 } attack;
 
-extern const attack plain_attacks[], framing_attacks[], secure_attacks[], leaving_attacks[]; /* end with {NULL} */
+extern const attack plain_attacks[], framing_attacks[], secure_attacks[], leaving_attacks[], listening_attacks[]; /* end with {NULL} */
 
 /* Short time-outs and small limits; what a host would set that fears its clients. */
 extern const setting defaults[], tight[];

@@ -7,6 +7,8 @@
  *   GET  /hold          nothing, until the client has gone or the server drains
  *   POST /sink          how many bytes came, each acknowledged at once
  *   POST /deaf          as /hold, and no byte of the body is acknowledged
+ *   GET  /feed          what is published, in the transport that is asked for: FEED bytes with each /echo while somebody listens
+ *   GET  /socket        a WebSocket whose messages come back
  * The rule: its own memory does not grow, so what grows is the library's.
  */
 #include "server.h"
@@ -25,6 +27,7 @@
 #include <unistd.h>
 
 #define MAX_WORKERS 8
+#define FEED 16384
 
 typedef struct task {
   struct task *next, **back;
@@ -38,6 +41,7 @@ static encke *e;
 static encke_sender *sender;
 static task *tasks; /* all of them, for the end */
 static jobs queue = JOBS_INIT;
+static uint64_t listeners;
 
 static void late_or_ok(int rc) { CHECK(rc == ENCKE_OK || rc == ENCKE_E_GONE); }
 
@@ -73,6 +77,13 @@ static void go_on(task *t) {
   late_or_ok(encke_end(sender, t->id, NULL, 0));
 }
 
+static void feed(void) {
+  encke_message m;
+  memset(&m, 0, sizeof m);
+  m.type = str("text/plain"), m.key = str("newest"), m.data = pattern_at(0), m.len = FEED;
+  CHECK_OK(encke_publish(sender, 0, "feed", &m, sizeof m));
+}
+
 static int starts(encke_str s, const char *with) { return s.n >= strlen(with) && memcmp(s.p, with, strlen(with)) == 0; }
 
 static void on_request(const encke_event *ev) {
@@ -82,6 +93,14 @@ static void on_request(const encke_event *ev) {
   r.status = 200;
   if (starts(head->path, "/echo/")) {
     reply(ev->id, 200, head->path.p + 6, head->path.n - 6);
+    if (listeners) feed();
+  } else if (starts(head->path, "/feed")) {
+    const char *channel = "feed";
+    late_or_ok(encke_subscribe(sender, ev->id, &channel, 1, NULL, 0));
+  } else if (starts(head->path, "/socket")) {
+    int rc = encke_ws_accept(sender, ev->id, NULL, 0);
+    if (rc == ENCKE_E_STATE) reply(ev->id, 400, "no", 2);
+    else late_or_ok(rc);
   } else if (starts(head->path, "/stream/")) {
     task *t = task_new(ev->id, STREAM, strtoull(head->path.p + 8, NULL, 10));
     if (head->query.n == 0) r.flags = ENCKE_LENGTH, r.length = t->length; /* with a query: chunked */
@@ -119,8 +138,14 @@ static void on_event(const encke_event *ev) {
     on_request(ev);
     break;
   case ENCKE_EV_WRITABLE:
-    go_on(t);
+    if (t) go_on(t);
     break;
+  case ENCKE_EV_MESSAGE: {
+    int rc = encke_ws_send(sender, ev->id, (uint32_t)ev->code, ev->data, ev->len);
+    if (rc == ENCKE_E_AGAIN) rc = encke_ws_close(sender, ev->id, 1008, "you do not read");
+    late_or_ok(rc);
+    break;
+  }
   case ENCKE_EV_BODY:
     if (!t) break;
     atomic_fetch_add(&self->box->taken, ev->len);
@@ -193,6 +218,7 @@ static void publish(void) {
   box *b = self->box;
   encke_stats s;
   CHECK_OK(encke_stats_get(sender, &s, sizeof s));
+  listeners = s.subscribers;
   atomic_store(&b->connections, s.connections);
   atomic_store(&b->accepted, s.accepted);
   atomic_store(&b->requests, s.requests);
@@ -228,6 +254,7 @@ static void start(void) {
   CHECK_OK(encke_new(config, &e));
   encke_config_free(config);
   sender = encke_get_sender(e);
+  if (encke_has_feature("push")) CHECK_OK(encke_channel_set(sender, "feed", ENCKE_CHANNEL_TTL_MS, 500));
   signal(SIGUSR1, on_signal);
   int tls_port = 0;
   if (self->chain) {

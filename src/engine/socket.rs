@@ -22,6 +22,8 @@ use super::Engine;
 
 /// The subprotocol in which messages of channels come with what is known of them.
 pub const JSON_PROTOCOL: &str = "encke.json";
+/// Bytes of messages from which on a connection's turn is over.
+const MOST_MADE: usize = 64 << 10;
 /// A deadline that is found so much later was not waited for.
 const LATE: u64 = 1_000;
 
@@ -192,9 +194,10 @@ impl Engine {
             exchange.flags &= !exchange::AWAITS_PONG;
         }
         self.spoke(connection);
-        let mut at = 0;
+        let (mut at, mut made) = (0, 0);
         while at < data.len() {
-            if self.events.is_full() {
+            // What is small on the wire may be large: others have their turn in between.
+            if self.events.is_full() || made >= MOST_MADE {
                 self.make_ready(connection);
                 return (Step::Wait(at), false);
             }
@@ -213,6 +216,7 @@ impl Engine {
                             self.after_push(connection);
                         }
                         Some(Item::Message { opcode, data }) => {
+                            made += data.len();
                             self.counters.memory += data.len() as u64;
                             self.events.push(id, What::Message { opcode, data });
                         }

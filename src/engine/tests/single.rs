@@ -8,8 +8,7 @@ use crate::engine::answer::{Answer, Body};
 use crate::engine::connection::CUT;
 use crate::engine::event::{self, What};
 use crate::engine::id::{Id, Tag};
-use crate::engine::lease::Settle;
-use crate::engine::lease::Socket;
+use crate::engine::lease::{Settle, Socket};
 use crate::engine::output::Front;
 use crate::engine::peer::Peer;
 use crate::engine::settings::Settings;
@@ -247,4 +246,32 @@ fn a_websocket_that_is_taken_in_a_drain_is_told_to_go() {
         one.engine.sent(connection, bytes.len());
     }
     assert_eq!(one.event().map(|event| event.1), Some("Closed(1001)".to_owned()));
+}
+
+#[test]
+fn messages_that_are_small_on_the_wire_come_some_at_a_time() {
+    let mut one = One::new(Settings::default());
+    one.engine.receive(
+        one.connection,
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+    );
+    let id = one.request();
+    one.engine.leases().clone().settle_into_second(id, Socket::Must).expect("a handshake");
+    one.engine.accept_socket(id, b"");
+    assert!(one.written().starts_with("HTTP/1.1 101 "));
+    let small = crate::ws::deflate::deflate(&vec![0; 50_000]).expect("zeros compress");
+    assert!(small.len() < 126);
+    let mut frame = vec![0xc2, 0x80 | small.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(&small);
+    one.engine.receive(one.connection, &frame.repeat(10));
+    let mut turns = Vec::new();
+    loop {
+        turns.push(std::iter::from_fn(|| one.event()).filter(|(_, text)| text.starts_with("Message")).count());
+        if one.engine.next_ready() != Some(one.connection) {
+            break;
+        }
+        one.engine.resume(one.connection);
+    }
+    assert_eq!(turns, [2; 5], "a hundred thousand bytes in a turn");
 }
