@@ -3,8 +3,8 @@
 //! kept of a message is bounded; the work per byte is constant.
 
 use super::response::{is_position, Body, Fault};
-use super::url::decode_path;
 use crate::engine::word::Letter;
+use crate::push::location;
 
 /// Bytes of the fields of one part, and of what stands before the first one.
 const MAX_FIELDS: usize = 8 << 10;
@@ -231,7 +231,7 @@ impl Parts {
             } else if is("encke-position") && is_position(value) {
                 fields.position = value.to_vec();
             } else if is("content-location") && fields.channel.is_none() {
-                fields.channel = value.strip_prefix(terms.prefix.as_bytes()).map(decode_path);
+                fields.channel = value.strip_prefix(terms.prefix.as_bytes()).map(name_of);
             }
         }
         let length = fields.length;
@@ -280,6 +280,11 @@ impl Parts {
 
 fn too_large(terms: &Terms<'_>) -> Fault {
     format!("a message is larger than {} bytes", terms.max_message).into()
+}
+
+/// The channel that a path means; what means none is taken as it is.
+fn name_of(path: &[u8]) -> Vec<u8> {
+    location::channel(path).map_or_else(|| path.to_vec(), String::into_bytes)
 }
 
 fn trim_line(line: &[u8]) -> &[u8] {

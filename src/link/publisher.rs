@@ -13,10 +13,10 @@ use super::queue::{Item, Queue};
 use super::response::{Answers, Fault};
 use super::stream::{within, Stream};
 use super::subscriber::{ANSWER, CONNECT};
-use super::url::append_path;
 use super::{is_passing, state, Link};
 use crate::engine::word::{Letter, Topic, Word};
 use crate::io::tasks::Timer;
+use crate::push::location;
 
 /// Bytes encoded ahead of what the socket takes.
 const AHEAD: usize = 64 << 10;
@@ -238,10 +238,7 @@ impl Publisher {
         let mut request = Vec::with_capacity(parts.data.len() + 320);
         let mut add = |bytes: &[u8]| request.extend_from_slice(bytes);
         add(b"POST ");
-        add(self.link.url.prefix.as_bytes());
-        let mut path = Vec::new();
-        append_path(&item.channel, &mut path);
-        add(&path);
+        add(location::of(&self.link.url.prefix, &item.channel).as_bytes());
         add(b" HTTP/1.1\r\nHost: ");
         add(self.link.url.authority.as_bytes());
         add(b"\r\nUser-Agent: encke\r\n");

@@ -9,10 +9,11 @@ use super::backoff::Backoff;
 use super::parts::{Parts, Terms};
 use super::response::{parse, Body, Fault, Head};
 use super::stream::{within, Stream};
-use super::url::{append_path, append_value};
+use super::url::append_value;
 use super::{is_passing, state, Link, Wish};
 use crate::engine::word::{Owner, Topic, Word};
 use crate::io::tasks::Reactor;
+use crate::push::location;
 
 /// Milliseconds for a connection, and for the head of the answer.
 pub const CONNECT: u64 = 10_000;
@@ -159,8 +160,7 @@ impl Subscriber {
     fn request(&self) -> Vec<u8> {
         let mut request = Vec::with_capacity(256);
         request.extend_from_slice(b"GET ");
-        request.extend_from_slice(self.link.url.prefix.as_bytes());
-        append_path(&self.channel, &mut request);
+        request.extend_from_slice(location::of(&self.link.url.prefix, &self.channel).as_bytes());
         request.extend_from_slice(self.query.as_bytes());
         request.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         request.extend_from_slice(self.link.url.authority.as_bytes());

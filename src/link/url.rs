@@ -148,18 +148,6 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Appends a channel's name as it stands in a path: bytes that may stand there as they are, others percent-encoded.
-pub fn append_path(name: &str, out: &mut Vec<u8>) {
-    for byte in name.bytes() {
-        match byte {
-            _ if byte.is_ascii_alphanumeric() => out.push(byte),
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' => out.push(byte),
-            b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' => out.push(byte),
-            _ => append_encoded(byte, out),
-        }
-    }
-}
-
 /// Appends a value of a query.
 pub fn append_value(value: &str, out: &mut Vec<u8>) {
     for byte in value.bytes() {
@@ -174,25 +162,6 @@ pub fn append_value(value: &str, out: &mut Vec<u8>) {
 fn append_encoded(byte: u8, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-}
-
-/// A channel's name out of a path; what is no encoding stands for itself.
-pub fn decode_path(path: &[u8]) -> Vec<u8> {
-    let digit = |byte: &u8| (*byte as char).to_digit(16).map(|digit| digit as u8);
-    let mut out = Vec::with_capacity(path.len());
-    let mut at = 0;
-    while at < path.len() {
-        if path[at] == b'%' {
-            if let (Some(high), Some(low)) = (path.get(at + 1).and_then(digit), path.get(at + 2).and_then(digit)) {
-                out.push(high << 4 | low);
-                at += 3;
-                continue;
-            }
-        }
-        out.push(path[at]);
-        at += 1;
-    }
-    out
 }
 
 #[cfg(test)]
@@ -260,14 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn names_travel() {
-        for name in ["foo", "foo/bar", "a b?c#d%e", "Zoë", "*", "\u{7f}\n"] {
-            let mut path = Vec::new();
-            append_path(name, &mut path);
-            assert!(path.iter().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(byte)), "{name:?}");
-            assert_eq!(decode_path(&path), name.as_bytes());
-        }
-        assert_eq!(decode_path(b"a%zz%4"), b"a%zz%4");
+    fn values_of_a_query() {
         let mut value = Vec::new();
         append_value("text/*,!a&b=c", &mut value);
         assert_eq!(value, b"text%2F%2A%2C%21a%26b%3Dc");

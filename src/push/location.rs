@@ -1,9 +1,10 @@
 //! The names of channels in the path of a URL. Rule: what a path may hold as it is stays as it is, escapes included, so two
 //! spellings are two channels; a byte that no path can hold raw is escaped there, and its escape means that byte.
+//! The percent sign is one where it would begin an escape or is none.
 
-/// Whether a path may hold this byte (RFC 3986, 3.3), '%' of an escape included.
+/// Whether a path may hold this byte as it is (RFC 3986, 3.3).
 fn is_raw(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte)
 }
 
 fn escaped(bytes: &[u8]) -> Option<u8> {
@@ -19,7 +20,8 @@ pub fn of(bus: &str, channel: &str) -> String {
     let mut path = String::with_capacity(bus.len() + channel.len());
     path.push_str(bus);
     for (at, byte) in channel.bytes().enumerate() {
-        if is_raw(byte) && (byte != b'%' || escaped(&channel.as_bytes()[at..]).is_some()) {
+        // An escape that is a part of the name is one that does not mean its byte.
+        if is_raw(byte) || escaped(&channel.as_bytes()[at..]).is_some_and(is_raw) {
             path.push(byte as char);
         } else {
             path.push_str(&format!("%{byte:02X}"));
@@ -66,7 +68,9 @@ mod tests {
             ("foo/bar", "foo/bar"),
             ("f%6fo", "f%6fo"),
             ("a%2Fb", "a%2Fb"),
-            ("a%25b", "a%25b"),
+            ("a%25b", "a%b"),
+            ("50%25", "50%"),
+            ("f%256fo", "f%6fo"),
             ("Zo%C3%AB", "Zoë"),
             ("Zo%c3%ab", "Zoë"),
             ("two%20words", "two words"),
@@ -93,6 +97,11 @@ mod tests {
             ("two words", "/msgbus/two%20words"),
             ("a?b#", "/msgbus/a%3Fb%23"),
             ("", "/msgbus/"),
+            ("50%", "/msgbus/50%25"),
+            ("a%25b", "/msgbus/a%2525b"),
+            ("%C3%AB", "/msgbus/%25C3%25AB"),
+            ("%zz%4", "/msgbus/%25zz%254"),
+            ("%2A", "/msgbus/%2A"),
         ] {
             assert_eq!(of("/msgbus/", name), path);
             assert_eq!(channel(&path.as_bytes()[8..]).as_deref(), Some(name));
