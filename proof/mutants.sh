@@ -43,6 +43,8 @@ simulate() { # simulate SEEDS: 0 when nothing was found
 }
 
 fresh_tree
+# A run that was interrupted has left a program with a bug in it.
+rm -rf "$work"/target/debug/.fingerprint/encke-*
 build || { echo "FAILED: the engine does not build"; exit 1; }
 before=$(date +%s)
 simulate "$seeds" || {
