@@ -36,6 +36,15 @@ pub fn dial(address: SocketAddr) -> Result<Dialled, Errno> {
     Ok(Dialled { fd, connected })
 }
 
+/// A socket that hears this address alone, from a port of chance.
+pub fn dial_udp(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let fd = open_socket(family, SocketType::DGRAM)?;
+    socket::quiet(&fd)?;
+    connect(&fd, &address)?;
+    Ok(fd)
+}
+
 pub fn dial_unix(path: &Path) -> Result<Dialled, Errno> {
     let fd = open_socket(AddressFamily::UNIX, SocketType::STREAM)?;
     socket::quiet(&fd)?;

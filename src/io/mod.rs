@@ -22,6 +22,8 @@ pub mod poller;
 pub mod roots;
 pub mod secure;
 pub mod serving;
+#[cfg(feature = "links")]
+pub mod small_file;
 pub mod socket;
 #[cfg(not(feature = "links"))]
 #[path = "no_tasks.rs"]

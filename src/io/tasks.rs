@@ -76,6 +76,8 @@ struct Open {
     writable: bool,
     /// An end was announced: the socket is read until it comes.
     end: bool,
+    /// Less than there was room for does not say that nothing more is there.
+    datagrams: bool,
     watched: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -196,6 +198,15 @@ pub struct Port {
 impl Port {
     /// `ready`: it is connected already.
     pub fn new(reactor: &Rc<Reactor>, fd: OwnedFd, ready: bool) -> Port {
+        Port::open(reactor, fd, ready, false)
+    }
+
+    /// Of a connected socket of datagrams: one is read at a time.
+    pub fn datagrams(reactor: &Rc<Reactor>, fd: OwnedFd) -> Port {
+        Port::open(reactor, fd, true, true)
+    }
+
+    fn open(reactor: &Rc<Reactor>, fd: OwnedFd, ready: bool, datagrams: bool) -> Port {
         let mut ports = reactor.ports.borrow_mut();
         let slot = ports.free.pop().unwrap_or_else(|| {
             ports.all.push(None);
@@ -204,8 +215,16 @@ impl Port {
         });
         let generation = &mut ports.generations[slot as usize];
         *generation = if *generation >= MAX_GENERATION { 1 } else { *generation + 1 };
-        ports.all[slot as usize] =
-            Some(Open { fd, readable: ready, writable: ready, end: false, watched: false, reader: None, writer: None });
+        ports.all[slot as usize] = Some(Open {
+            fd,
+            readable: ready,
+            writable: ready,
+            end: false,
+            datagrams,
+            watched: false,
+            reader: None,
+            writer: None,
+        });
         ports.fresh.push(slot);
         drop(ports);
         Port { reactor: reactor.clone(), slot }
@@ -247,7 +266,7 @@ impl Port {
             if open.readable {
                 match super::socket::receive(open.fd.as_fd(), buffer) {
                     Ok(n) => {
-                        open.readable = n == room || open.end;
+                        open.readable = n == room || open.end || open.datagrams;
                         return Some(Ok(n));
                     }
                     Err(Errno::AGAIN) => open.readable = false,

@@ -5,6 +5,7 @@
 //! is lost, and nothing that was not is lost unsaid.
 
 mod backoff;
+mod dns;
 pub mod door;
 mod names;
 #[cfg(not(feature = "tls"))]
@@ -15,6 +16,7 @@ mod queue;
 mod response;
 mod stream;
 mod subscriber;
+mod system_names;
 mod url;
 
 use std::cell::Cell;
@@ -33,6 +35,7 @@ use crate::io::driver::Driver;
 use crate::io::tasks::{Job, Reactor, Signal};
 
 use door::{Command, Door, Doors};
+use names::Names;
 use publisher::{give_back_all, Publisher};
 use queue::{Limits, Queue};
 use stream::Trust;
@@ -82,6 +85,7 @@ pub struct Wish {
 pub struct Link {
     reactor: Rc<Reactor>,
     url: Url,
+    names: Rc<Names>,
     trust: Option<Trust>,
     user: Box<str>,
     password: Box<str>,
@@ -151,13 +155,19 @@ pub struct Links {
     doors: Arc<Doors>,
     tag: Tag,
     ids: Slab<()>,
+    names: Rc<Names>,
     links: HashMap<u64, Opened>,
     singles: HashMap<u64, Single>,
 }
 
 impl Links {
     pub fn new(tag: Tag, doors: Arc<Doors>) -> Links {
-        Links { doors, tag, ids: Slab::new(tag.used), links: HashMap::new(), singles: HashMap::new() }
+        Links::with_names(tag, doors, Names::default())
+    }
+
+    fn with_names(tag: Tag, doors: Arc<Doors>, names: Names) -> Links {
+        let names = Rc::new(names);
+        Links { doors, tag, ids: Slab::new(tag.used), names, links: HashMap::new(), singles: HashMap::new() }
     }
 
     pub fn last_generation(&self) -> u32 {
@@ -210,6 +220,7 @@ impl Links {
         let link = Rc::new(Link {
             reactor: driver.tasks().reactor().clone(),
             url,
+            names: self.names.clone(),
             trust,
             user: options.user,
             password: options.password,

@@ -45,7 +45,7 @@ impl Publisher {
         let mut up = None;
         loop {
             self.wait().await;
-            let connect = Stream::connect(&link.reactor, &link.url, link.trust.as_ref());
+            let connect = Stream::connect(&link.reactor, &link.url, &link.names, link.trust.as_ref());
             let ended = match within(&link.reactor, CONNECT, "no connection in 10 seconds", connect).await {
                 Ok(stream) => {
                     if up != Some(true) {

@@ -2,14 +2,14 @@
 //! task itself.
 
 use std::future::{poll_fn, Future};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use rustix::io::Errno;
 
-use super::names;
+use super::names::Names;
 use super::response::Fault;
 use super::url::{Place, Url};
 use crate::io::dial::{dial, dial_unix, outcome, reason, Dialled};
@@ -21,6 +21,9 @@ use super::no_tls as tls;
 use crate::tls;
 
 pub use tls::{Client, Trust};
+
+/// Milliseconds for one address while there are others to be tried.
+const ONE_ADDRESS: u64 = 2_000;
 
 #[derive(Debug)]
 pub struct Stream {
@@ -53,7 +56,12 @@ pub async fn within<T>(
 
 impl Stream {
     /// Connects to the first of the addresses that takes it, and shakes hands.
-    pub async fn connect(reactor: &Rc<Reactor>, url: &Url, trust: Option<&Trust>) -> Result<Stream, Fault> {
+    pub async fn connect(
+        reactor: &Rc<Reactor>,
+        url: &Url,
+        names: &Names,
+        trust: Option<&Trust>,
+    ) -> Result<Stream, Fault> {
         let addresses = match &url.place {
             Place::Unix(path) => {
                 let dialled =
@@ -61,18 +69,17 @@ impl Stream {
                 return Ok(Stream::over(established(reactor, dialled, "connect").await?));
             }
             Place::Address(address) => vec![*address],
-            Place::Name(name, port) if &**name == "localhost" => {
-                [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|ip| (ip, *port).into()).into()
-            }
             Place::Name(name, port) => {
-                names::look_up(reactor, name).await?.into_iter().map(|ip| SocketAddr::new(ip, *port)).collect()
+                let addresses = Box::pin(names.look_up(reactor, name)).await?;
+                addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)).collect()
             }
         };
         let mut last = None;
-        for address in addresses {
+        for (i, address) in addresses.iter().enumerate() {
             let what = format!("connect to {address}");
-            let result = match dial(address) {
-                Ok(dialled) => established(reactor, dialled, &what).await,
+            let result = match dial(*address) {
+                Ok(dialled) if i + 1 == addresses.len() => established(reactor, dialled, &what).await,
+                Ok(dialled) => within(reactor, ONE_ADDRESS, "late", established(reactor, dialled, &what)).await,
                 Err(errno) => Err(fault(&what, errno)),
             };
             match result {

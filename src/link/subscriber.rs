@@ -179,7 +179,7 @@ impl Subscriber {
     async fn begin(&mut self, before: &mut bool, up: &mut Option<u64>) -> Result<(Stream, Parts, Vec<u8>), Ended> {
         let link = self.link.clone();
         let reactor = &link.reactor;
-        let connect = Stream::connect(reactor, &link.url, link.trust.as_ref());
+        let connect = Stream::connect(reactor, &link.url, &link.names, link.trust.as_ref());
         let mut stream = within(reactor, CONNECT, "no connection in 10 seconds", connect).await?;
         stream.queue(&self.request())?;
         let (head, rest) = within(reactor, ANSWER, "no answer in 30 seconds", ask(&mut stream)).await?;
@@ -256,6 +256,7 @@ mod tests {
         let link = Rc::new(Link {
             reactor: Rc::default(),
             url: parse("").unwrap(),
+            names: Rc::default(),
             trust: None,
             user: "".into(),
             password: "".into(),
