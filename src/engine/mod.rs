@@ -140,6 +140,8 @@ pub struct Engine {
     allowance: u64,
     /// Connections read since the last drain ended, while memory was scarce.
     admitted: u64,
+    /// Ready, but not before the host has seen what others ask for.
+    withheld: VecDeque<u32>,
     /// Deadline of the drain.
     draining: Option<u64>,
     told_drained: bool,
@@ -184,6 +186,7 @@ impl Engine {
             haste: None,
             allowance,
             admitted: 0,
+            withheld: VecDeque::new(),
             draining: None,
             told_drained: false,
             push: Push::new(),
@@ -273,6 +276,21 @@ impl Engine {
             }
         }
         None
+    }
+
+    /// As [`Engine::make_ready`], for when the host has seen what was read before.
+    fn withhold(&mut self, connection: u32) {
+        if let Some(c) = self.connections.at_mut(connection) {
+            if !c.is(READY) {
+                c.flags |= READY;
+                self.withheld.push_back(connection);
+            }
+        }
+    }
+
+    /// Whether a connection waits for the host to ask for events.
+    pub fn withholds(&self) -> bool {
+        !self.withheld.is_empty()
     }
 
     pub fn ready_len(&self) -> usize {

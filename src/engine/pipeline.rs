@@ -210,6 +210,7 @@ impl Engine {
     /// The host has seen all that was read; 100-continue for what was delivered and neither settled nor begun.
     pub fn end_of_drain(&mut self) {
         self.admitted = 0;
+        self.ready.append(&mut self.withheld);
         while let Some(id) = self.expecting.pop() {
             let manual = self.settings.manual_continue;
             let Some(exchange) = self.exchanges.get_mut(id.slot(), id.generation()) else { continue };

@@ -60,6 +60,7 @@ impl Progress {
             || self.left_over
             || engine.has_events()
             || engine.ready_len() > 0
+            || engine.withholds()
             || engine.is_dirty()
             || engine.has_turns()
             || engine.has_passed()

@@ -52,7 +52,7 @@ impl Engine {
             if self.may_read_another() {
                 return true;
             }
-            self.make_ready(connection);
+            self.withhold(connection);
             return false;
         }
         let Some(c) = self.connections.at(connection) else { return false };

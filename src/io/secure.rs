@@ -172,9 +172,11 @@ impl Driver {
                 Some(secure) if socket.generation == generation => secure.waits = false,
                 _ => continue,
             }
-            // Memory may have run out since it began to wait.
+            let dead = socket.dead;
             if self.engine.admit(connection) {
                 self.read(connection);
+            } else if dead {
+                self.lose(connection);
             }
             self.tell_wants(connection);
         }

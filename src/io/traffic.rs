@@ -34,10 +34,10 @@ impl Driver {
         }
         if readable && self.engine.events_full() {
             self.engine.make_ready(connection);
+        } else if readable && self.is_handshake(connection) {
+            // It is asked for when it has its step.
         } else if readable && self.engine.admit(connection) {
-            if !self.is_handshake(connection) {
-                self.read(connection);
-            }
+            self.read(connection);
         } else if dead && self.engine.connection(connection).is_some() {
             // It is not read now, and what it waits for cannot reach it any more.
             self.lose(connection);
