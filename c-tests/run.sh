@@ -75,7 +75,7 @@ done
 if works cc -fsanitize=address,undefined; then
   configure_and_build address -DENCKE_TEST_KINDS=static -DENCKE_TEST_SANITIZE=address,undefined \
     "-DENCKE_TEST_OVER_TLS=leave;borrow;stream;tunnel;sender_free;threads_stress" &&
-    ENCKE_TEST_DEADLINE=30 ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 run_tests address
+    ENCKE_TEST_DEADLINE=30 ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:quarantine_size_mb=16 run_tests address
 else
   echo "address: no AddressSanitizer here"
 fi
