@@ -2,14 +2,11 @@
 #define _GNU_SOURCE
 #include "common.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 
 const char *program = "encke";
@@ -219,36 +216,6 @@ static char *url_of(const struct place *place) {
   return url;
 }
 
-/* A link takes addresses, no names but localhost: the name becomes the first of its addresses, once, at the beginning. */
-static char *with_address(char *url) {
-  struct in_addr v4;
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-  char address[64], *host = strstr(url, "://"), *rest, *answer;
-  int tls = strncmp(url, "https://", 8) == 0;
-  if (host == NULL || host[3] == '[' || (!tls && strncmp(url, "http://", 7) != 0))
-    return url;
-  host = copy_text(host + 3);
-  rest = copy_text(host + strcspn(host, ":/"));
-  host[strlen(host) - strlen(rest)] = '\0';
-  if (host[0] == '\0' || inet_pton(AF_INET, host, &v4) == 1 || strcmp(host, "localhost") == 0) {
-    answer = copy_text(url);
-  } else {
-    if (tls)
-      die("%s: over https an address, please: names are not looked up there", host);
-    int error = getaddrinfo(host, NULL, &hints, &found);
-    if (error != 0)
-      die("%s: %s", host, gai_strerror(error));
-    getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof address, NULL, 0, NI_NUMERICHOST);
-    int is6 = found->ai_family == AF_INET6;
-    freeaddrinfo(found);
-    answer = join("http://", is6 ? "[" : "", address, is6 ? "]" : "", rest);
-  }
-  free(host);
-  free(rest);
-  free(url);
-  return answer;
-}
-
 /* Where the path of a URL begins; NULL: it has none. */
 static const char *path_of(const char *url) {
   const char *scheme = strstr(url, "://"), *path = NULL;
@@ -259,7 +226,7 @@ static const char *path_of(const char *url) {
   return path;
 }
 
-static struct target split(const struct place *place, const char *text) {
+struct target find_target(const struct place *place, const char *text) {
   struct target target = {copy_text(text), NULL};
   const char *path = path_of(text);
   if (strstr(text, "://") == NULL && strncmp(text, "unix:", 5) != 0) {
@@ -276,12 +243,6 @@ static struct target split(const struct place *place, const char *text) {
     target.url[channel - text] = '\0';
     target.channel = copy_text(channel);
   }
-  return target;
-}
-
-struct target find_target(const struct place *place, const char *text) {
-  struct target target = split(place, text);
-  target.url = with_address(target.url);
   return target;
 }
 

@@ -238,8 +238,8 @@ says 1 'refused\|refuse' encke-send -p 1 -m x a
 says 1 'No such file' encke-send -l "unix:$work/nobody" -m x a
 says 1 'no connection\|refused' encke-dump -p 1 -w 0 a
 says 1 'no connection\|refused' encke-dump -p 1 -w 0.3 a
-says 1 'an address, please' encke-send -s -l bus.example.invalid -m x a
-says 1 'bus.example.invalid: ' encke-send -m x http://bus.example.invalid/msgbus/a
+says 1 ': bus.example.invalid: ' encke-send -s -l bus.example.invalid -C "$work/first/certificate.pem" -m x a
+says 1 ': bus.example.invalid: ' encke-send -m x http://bus.example.invalid/msgbus/a
 says 1 'certificate' encke-send -s -l localhost -p "$all_https" -C "$work/second/certificate.pem" -m x a
 says 1 '' encke-send -s -p "$all_http" -C "$work/first/certificate.pem" -m x a
 says 1 'refused\|connect' encke-sub -p 1
