@@ -1,5 +1,6 @@
 //! Links by name, with files and a name server of the test's own on 127.0.0.1.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -103,14 +104,20 @@ fn serve(reply: impl Fn(&str, u16) -> Reply + Send + 'static) -> Server {
 
 /// What is told first of a subscription at this URL.
 fn first_word(files: &Files, port: u16, url: &str) -> Box<Word> {
+    first_word_of(files, port, url, false)
+}
+
+fn first_word_of(files: &Files, port: u16, url: &str, watch_each: bool) -> Box<Word> {
     let tag = Tag::take().unwrap();
-    let mut driver = Driver::new(Settings::default(), tag, false).unwrap();
+    let mut driver = Driver::new(Settings::default(), tag, watch_each).unwrap();
     let names = Names { hosts: files.0.join("hosts"), resolv_conf: files.0.join("resolv.conf"), port };
     let mut links = Links::with_names(tag, Arc::new(Doors::default()), names);
     let link = links.open(&mut driver, url, Options::default()).unwrap();
     let wish = Wish { channel: "news".into(), types: "".into(), from: "".into(), since: Vec::new() };
     links.subscribe(&mut driver, link, wish).unwrap();
     let begun = Instant::now();
+    // What the host watches, and for what.
+    let mut watched = HashMap::new();
     loop {
         driver.run(0).unwrap();
         while let Some(event) = driver.next_event() {
@@ -119,7 +126,15 @@ fn first_word(files: &Files, port: u16, url: &str) -> Box<Word> {
             }
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "nothing is told");
-        driver.wait(1000).unwrap();
+        match driver.watches() {
+            None => driver.wait(1000).unwrap(),
+            Some(watches) => {
+                watched.extend(std::iter::from_fn(|| watches.next_change()));
+                // The host may be wrong in what it saw, as long as it was asked to look.
+                watched.iter().for_each(|(fd, want)| watches.feed(*fd, *want));
+                std::thread::yield_now();
+            }
+        }
     }
 }
 
@@ -152,6 +167,12 @@ fn bus() -> (u16, JoinHandle<String>) {
 
 #[test]
 fn a_link_by_name() {
+    for (watch_each, files) in [(false, "link"), (true, "watched")] {
+        by_name(watch_each, files);
+    }
+}
+
+fn by_name(watch_each: bool, files: &str) {
     let (bus, request) = bus();
     // Nobody listens on ::1 at this port, and nobody on 127.0.0.2: the addresses are tried in turn.
     let server = serve(|name, kind| match (name, kind) {
@@ -159,8 +180,8 @@ fn a_link_by_name() {
         ("bus.test.", _) => Reply::Data(vec![vec![127, 0, 0, 2], vec![127, 0, 0, 1]]),
         _ => Reply::Code(3),
     });
-    let files = Files::new("link", "10.0.0.1 other\n", "nameserver 127.0.0.1\nsearch nowhere.test test\n");
-    let word = first_word(&files, server.port, &format!("http://Bus:{bus}/msgbus/"));
+    let files = Files::new(files, "10.0.0.1 other\n", "nameserver 127.0.0.1\nsearch nowhere.test test\n");
+    let word = first_word_of(&files, server.port, &format!("http://Bus:{bus}/msgbus/"), watch_each);
     assert_eq!(word.topic, Topic::State(state::UP), "{}", word.text);
     let request = request.join().unwrap();
     assert!(request.contains(&format!("\r\nHost: Bus:{bus}\r\n")), "{request}");
@@ -199,22 +220,27 @@ fn what_cannot_be_looked_up_is_told() {
         assert_eq!(down(&files, server.port, "http://bus.test/"), why);
         assert_eq!(server.seen(), ["bus.test. 1", "bus.test. 28"]);
     }
-    // Nobody is there: the port was just free.
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    assert_eq!(down(&files, free, "http://bus.test/"), "bus.test: name server 127.0.0.1: Connection refused");
+    // Nobody hears there but for somebody else, so that nobody else takes the port.
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    taken.connect("127.0.0.1:9").unwrap();
+    assert_eq!(
+        down(&files, taken.local_addr().unwrap().port(), "http://bus.test/"),
+        "bus.test: name server 127.0.0.1: Connection refused"
+    );
 }
 
 /// A server that is silent, or does not know, is not the last word: the question comes again.
 #[test]
 fn servers_are_asked_again() {
     let (bus, request) = bus();
-    let asked = std::sync::Mutex::new(0);
+    let asked = std::sync::Mutex::new(HashMap::new());
     let server = serve(move |_, kind| {
         let mut asked = asked.lock().unwrap();
-        *asked += 1;
-        match (*asked, kind) {
-            (1, _) => Reply::Code(2),
-            (2, _) => Reply::Nothing,
+        let times = asked.entry(kind).or_insert(0);
+        *times += 1;
+        match (*times, kind) {
+            (1, 28) => Reply::Code(2),
+            (1, _) => Reply::Nothing,
             (_, 1) => Reply::Data(vec![vec![127, 0, 0, 1]]),
             _ => Reply::Data(Vec::new()),
         }
