@@ -140,6 +140,15 @@ static void sockets(void) {
   CHECK_EQ(SEEN(h, MESSAGE), 0);
   CHECK_EQ(SEEN(h, CLOSED), 0);
 
+  SECTION("a handshake with the end of the stream behind it is nothing of the host's either");
+  ws = peer_tcp(port);
+  peer_send(ws, GET("/msgbus/chat", HANDSHAKE));
+  peer_fin(ws);
+  UNTIL(ws->eof);
+  peer_close(ws);
+  QUIESCE();
+  CHECK_EQ(SEEN(h, CLOSED), 0);
+
   SECTION("pages of other origins neither publish nor open WebSockets");
   peer *page = peer_tcp(port);
   peer_send(page, GET("/msgbus/chat", HANDSHAKE "Origin: http://evil\r\n"));

@@ -57,7 +57,7 @@ pub enum What {
         opcode: u8,
         data: Vec<u8>,
     },
-    /// The end of a WebSocket.
+    /// The end of a WebSocket; 0: of one that the host has never heard of.
     Closed(u16),
     /// Joined, or left.
     Subscriber {

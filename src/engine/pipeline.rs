@@ -352,10 +352,15 @@ impl Engine {
         }
         let end = if exchange.is(exchange::ABORTED) { exchange.end } else { end };
         if exchange.is(exchange::SOCKET) {
-            let (id, code) = (exchange.id, if exchange.closed > 0 { exchange.closed } else { code::ABNORMAL });
+            let closed = match exchange.closed {
+                _ if exchange.is(exchange::UNSHOWN) => 0, // for the mount: the host has never heard of it
+                0 => code::ABNORMAL,
+                closed => closed,
+            };
+            let id = exchange.id;
             let user = self.leases.user(slot);
             self.leases.end_second(slot);
-            self.events.push_for(id, user, What::Closed(code));
+            self.events.push_for(id, user, What::Closed(closed));
         } else if delivered && self.settings.wants(event::DONE) && !exchange.is(exchange::UNSHOWN) {
             let len = exchange.given - exchange.unsent;
             let user = self.leases.user(slot);

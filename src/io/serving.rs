@@ -126,6 +126,8 @@ impl Driver {
             },
             What::Closed(code) => match self.serving.sockets.remove(&id.0) {
                 Some(Socket { shown: false, .. }) => return None,
+                // It ended before it was one of ours, such as a handshake with the end of the stream behind it.
+                _ if code == 0 => return None,
                 _ => What::Closed(code),
             },
             What::Aborted(_) if self.engine.is_served(id) => {
