@@ -245,6 +245,8 @@ impl Driver {
                 if let Some((hub, _)) = self.engine.hub() {
                     hub.show_under(&mount.prefix);
                 }
+                // What came of its body while it was passed on is nobody's.
+                self.serving.gathering.remove(&id.0);
                 let shown = !self.engine.is_unshown(id);
                 self.engine.subscribe(id, subscription);
                 if self.engine.is_socket(id) {
