@@ -131,10 +131,15 @@ impl Publisher {
             }
             queue.sent() > 0
         };
+        let unsent = session.stream.unsent();
         if let Poll::Ready(Err(why)) = session.stream.poll_send(context) {
             // What the server said last may tell why.
             let _ = self.receive(session, context);
             return Poll::Ready(Err(why));
+        }
+        if session.stream.unsent() < unsent {
+            // A large message on a slow way: what it waits for is not the answer yet.
+            session.timer.set(reactor.now().saturating_add(ANSWER));
         }
         // Messages that come back are events: who does not take them is not given more.
         if reactor.poll_room(context).is_ready() {
