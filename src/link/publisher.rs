@@ -170,7 +170,13 @@ impl Publisher {
         let open = match read {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(open)) => open,
-            Poll::Ready(Err(why)) => return Poll::Ready(Err(why)),
+            Poll::Ready(Err(why)) => {
+                // Answers may have come before what is wrong.
+                if session.settled != before {
+                    self.report(Some(session.settled));
+                }
+                return Poll::Ready(Err(why));
+            }
         };
         if let (false, Some(status)) = (open, session.answers.end()) {
             result = result.and(self.answered(status, &mut session.settled).map(|()| true));
