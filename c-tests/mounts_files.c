@@ -287,6 +287,12 @@ static void conditions(void) {
   CHECK(memmem(r->body, r->len, big + 2000000, 1000000) != NULL);
 }
 
+static int open_files(void) {
+  int n = 0;
+  for (int fd = 0; fd < 4096; fd++) n += fcntl(fd, F_GETFD) != -1;
+  return n;
+}
+
 static void order_and_ends(void) {
   SECTION("pipelined requests of files, the bus and the host are answered in their order");
   encke_mount_options none;
@@ -309,6 +315,21 @@ static void order_and_ends(void) {
   is(peer_nth(q, 3), 200, "<p>sub</p>\n");
   CHECK_EQ(SEEN(h, REQUEST), requests);
   peer_close(q);
+
+  SECTION("who asks for many small files and reads none keeps none of them open");
+  static const char small[] = "GET /files/digits.txt HTTP/1.1\r\nHost: a\r\n\r\n";
+  const size_t many = 40000, each = sizeof small - 1;
+  char *flood = need(malloc(many * each));
+  for (size_t i = 0; i < many; i++) memcpy(flood + i * each, small, each);
+  int before = open_files();
+  q = peer_tcp_small(port);
+  q->paused = 1;
+  peer_send_n(q, flood, many * each);
+  UNTIL(host_stats(h).queued_bytes > 100000);
+  CHECK(open_files() < before + 32);
+  peer_rst(q);
+  UNTIL(host_stats(h).queued_bytes == 0);
+  free(flood);
 
   SECTION("a client that leaves in the middle of a file");
   q = peer_tcp_small(port);
