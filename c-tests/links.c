@@ -276,6 +276,16 @@ static void positions(void) {
   peer_close(p);
   p = bus_accept();
   CHECK(has(p, "\r\nLast-Event-ID: 000000000000000a:5\r\n"));
+  SECTION("a message that is too large is not asked for again, and that it was left out is told");
+  peer_send(p, textf(OURS, "Encke-Recovered: yes\r\n"));
+  peer_send(p, "Content-Length: 99999999\r\nEncke-Position: 000000000000000a:7\r\n\r\n");
+  UNTIL(p->eof);
+  peer_close(p);
+  p = bus_accept();
+  CHECK(has(p, "\r\nLast-Event-ID: 000000000000000a:7\r\n"));
+  CHECK_EQ(told(h, sub, ENCKE_LINK_GAP), 1);
+  peer_send(p, textf(OURS, "Encke-Recovered: yes\r\n"));
+  UNTIL(told(h, sub, ENCKE_LINK_GAP) == 2);
   peer_close(p);
   host_close(h);
 }

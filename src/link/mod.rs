@@ -345,7 +345,8 @@ fn last_word(owner: &Arc<Owner>) -> Box<Word> {
 fn begin(driver: &mut Driver, link: &Rc<Link>, owner: &Arc<Owner>, wish: Wish) -> Job {
     let query = subscriber::query(&wish);
     let Wish { channel, since, .. } = wish;
-    let subscriber = Subscriber { link: link.clone(), owner: owner.clone(), channel, query, position: since };
+    let (link, owner) = (link.clone(), owner.clone());
+    let subscriber = Subscriber { link, owner, channel, query, position: since, left_out: false };
     driver.tasks().spawn(subscriber.run())
 }
 

@@ -58,6 +58,8 @@ pub struct Parts {
     /// Bytes between two messages that belong to neither.
     skipped: u32,
     fields: Option<Box<Fields>>,
+    /// Where a message stands that was refused for its size; empty: there was none, or the server does not say.
+    pub refused: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +75,15 @@ struct Fields {
 
 impl Parts {
     pub fn new(body: Body, boundary: &[u8]) -> Parts {
-        Parts { body, state: State::Preamble, boundary: boundary.into(), kept: Vec::new(), skipped: 0, fields: None }
+        Parts {
+            body,
+            state: State::Preamble,
+            boundary: boundary.into(),
+            kept: Vec::new(),
+            skipped: 0,
+            fields: None,
+            refused: Vec::new(),
+        }
     }
 
     /// Bytes kept for a message that is not complete.
@@ -216,9 +226,6 @@ impl Parts {
                 let Some(n) = text.parse::<u64>().ok().filter(|_| digits && fields.length.is_none()) else {
                     return Err("the length of a message is no number".into());
                 };
-                if n > terms.max_message {
-                    return Err(too_large(terms));
-                }
                 fields.length = Some(n);
             } else if is("from") {
                 fields.from = value.to_vec();
@@ -235,6 +242,10 @@ impl Parts {
             }
         }
         let length = fields.length;
+        if length.is_some_and(|n| n > terms.max_message) {
+            self.refused = fields.position;
+            return Err(too_large(terms));
+        }
         self.fields = Some(Box::new(fields));
         self.state = match length {
             Some(0) => {

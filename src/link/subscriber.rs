@@ -29,6 +29,8 @@ pub struct Subscriber {
     pub query: Box<str>,
     /// Where it goes on; empty: with what comes.
     pub position: Vec<u8>,
+    /// A message was left out.
+    pub left_out: bool,
 }
 
 /// How an attempt ended.
@@ -193,7 +195,8 @@ impl Subscriber {
         poll_fn(|context| reactor.poll_room(context)).await;
         reactor.tell(self.word(state::UP));
         let whole = !self.position.is_empty() && head.recovered == Some(true);
-        if std::mem::replace(before, true) && !whole {
+        let left_out = std::mem::take(&mut self.left_out);
+        if std::mem::replace(before, true) && (!whole || left_out) {
             reactor.tell(self.word(state::GAP));
         }
         // Who was given everything goes on from what comes of it, not from where the stream is now.
@@ -206,7 +209,7 @@ impl Subscriber {
 
     /// Takes some of the stream; true: it has ended.
     fn receive(&mut self, parts: &mut Parts, bytes: &[u8], kept: &mut Kept) -> Result<bool, Fault> {
-        let Subscriber { link, owner, channel, position, .. } = self;
+        let Subscriber { link, owner, channel, position, left_out, .. } = self;
         let terms = Terms { channel, prefix: &link.url.prefix, max_message: link.max_message };
         let over = parts.receive(bytes, &terms, &mut |part| {
             if !part.position.is_empty() {
@@ -215,7 +218,13 @@ impl Subscriber {
             let mut word = Word::new(owner, Topic::Message);
             word.letter = Some(part.letter);
             link.reactor.tell(word);
-        })?;
+        });
+        if !parts.refused.is_empty() {
+            // Asked for again it would be refused again, for ever.
+            *position = std::mem::take(&mut parts.refused);
+            *left_out = true;
+        }
+        let over = over?;
         kept.now(parts.kept())?;
         Ok(over)
     }
@@ -268,7 +277,8 @@ mod tests {
             random: Cell::new(0),
         });
         let owner = Owner::new(crate::engine::id::Id(1), Arc::new(AtomicU64::new(0)));
-        let subscriber = Subscriber { link, owner, channel: "c".into(), query: "".into(), position: Vec::new() };
+        let subscriber =
+            Subscriber { link, owner, channel: "c".into(), query: "".into(), position: Vec::new(), left_out: false };
         let size = size_of_val(&subscriber.run());
         assert!(size <= 1024, "{size} bytes");
     }
