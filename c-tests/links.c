@@ -151,6 +151,10 @@ static void bad_arguments(void) {
   CHECK_RC(encke_subscribe(h->s, link, NULL, 0, NULL, 0), ENCKE_E_INVAL);
   CHECK_RC(publish(h, link, "a\nb", "", ""), ENCKE_E_INVAL);
   CHECK_RC(publish(h, link, "a", "x\ny", ""), ENCKE_E_INVAL);
+  encke_message m;
+  memset(&m, 0, sizeof m);
+  m.type = str("a/b"), m.key = str("k\r\nX: y");
+  CHECK_RC(encke_publish(h->s, link, "a", &m, sizeof m), ENCKE_E_INVAL);
   CHECK_RC(publish(h, link + 1, "a", "", ""), ENCKE_E_GONE);
   CHECK_RC(encke_unsubscribe(h->s, link + 1, "a"), ENCKE_E_GONE);
   CHECK_RC(encke_close(h->e, link + 1), ENCKE_E_GONE);

@@ -228,6 +228,10 @@ impl encke_sender {
         if parts.from.contains(':') {
             return Err(Error::invalid("from contains ':', which ends a user's name"));
         }
+        // Elsewhere a key may be anything; here it is a field of the request.
+        if parts.key.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+            return Err(Error::invalid("key contains a control character"));
+        }
         if self.doors.publish(link, channel, || parts)? {
             self.tell_links();
         }
