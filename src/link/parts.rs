@@ -164,7 +164,7 @@ impl Parts {
                     // Nothing but the delimiter tells where it ends; it ends with a line.
                     _ => data.iter().position(|byte| *byte == b'\n').map_or(data.len(), |at| at + 1),
                 };
-                if self.kept.len() as u64 + n as u64 > terms.max_message + DELIMITER as u64 {
+                if self.kept.len() as u64 + n as u64 > terms.max_message.saturating_add(DELIMITER as u64) {
                     return Err(too_large(terms));
                 }
                 self.keep(&data[..n])?;

@@ -160,4 +160,6 @@ fn a_length_is_no_memory() {
     parts.receive(b"--b\nContent-Length: 9999999999999999999\n\nx", &terms, &mut |_| ()).unwrap();
     assert!(parts.kept() <= MOST_AT_ONCE);
     parts.receive(b"--b\n", &terms, &mut |_| ()).unwrap();
+    let mut parts = Parts::new(Body::Close, b"b");
+    parts.receive(format!("--b\nA: b\n\n{}", "x".repeat(500)).as_bytes(), &terms, &mut |_| ()).unwrap();
 }
