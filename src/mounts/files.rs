@@ -242,6 +242,11 @@ pub fn respond(
         _ => Ranges::Whole,
     };
     let parts = match asked {
+        // A type of the host's has no boundary: several parts could not be told from each other.
+        Ranges::Parts(parts) if parts.len() > 1 && mount.options.seen.content_type => Ranges::Whole,
+        asked => asked,
+    };
+    let parts = match parts {
         Ranges::Whole => {
             let content = Content::Range(Range { start: 0, len: size });
             return Reply { status: 200, lines: own(lines), content_type: Some(kind), content };

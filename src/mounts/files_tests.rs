@@ -60,6 +60,16 @@ fn several_ranges() {
     assert_ne!(other.content_type.unwrap(), kind);
 }
 
+/// The host's type stands in every answer, and it has no boundary.
+#[test]
+fn a_type_of_the_host_knows_no_parts() {
+    let seen = crate::http1::response::Seen { content_type: true, ..Default::default() };
+    let mount = mount(Options { seen, ..options("/") });
+    let head = head("GET /a HTTP/1.1\r\nHost: l\r\nRange: bytes=0-1,5-6\r\n\r\n");
+    let reply = respond(&mount, &Files::new(false, true), &head, (&FACTS, None), "text/plain".into(), NOW);
+    assert_eq!((reply.status, reply.content), (200, Content::Range(Range { start: 0, len: 100 })));
+}
+
 #[test]
 fn a_file_that_is_still_written_has_a_weak_tag() {
     let young = Facts { seconds: NOW - 1, ..FACTS };
