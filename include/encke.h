@@ -383,7 +383,8 @@ ENCKE_API int encke_move_here(encke *e);
  * Ends an encke, at any moment: answers given so far are written as far as the sockets take them, what is open is
  * aborted without events, borrowed buffers and files are released before it returns (L8), ids go GONE and senders
  * CLOSED. Heads that are not settled live on as L3 says. NULL is fine. From any thread, under T2; in a child of fork it
- * closes fds and nothing else. Since 0.1.
+ * closes fds and nothing else. What links have not delivered is lost without an event: encke_close them first and wait for
+ * ENCKE_LINK_CLOSED. Since 0.1.
  */
 ENCKE_API void encke_free(encke *e);
 
@@ -1029,7 +1030,10 @@ ENCKE_API int encke_channel_next(encke_sender *sender, const char *after, char *
 typedef struct encke_mount_options {
   /** FILES: its path. It is opened now: renamed later, it is still the same. */
   encke_str directory;
-  /** Not empty: requests need HTTP Basic authentication with this password; any user will do. Else 401. */
+  /**
+   * Not empty: requests need HTTP Basic authentication with this password; any user will do. Else 401. It guards this
+   * mount's paths as they are spelled, not the files: another mount over the same directory shows them without it.
+   */
   encke_str secret;
   /** ENCKE_MOUNT_PASS, ENCKE_MOUNT_SYMLINKS, ENCKE_MOUNT_DOTFILES, ENCKE_MOUNT_PRECOMPRESSED, ENCKE_MOUNT_CORS */
   uint32_t flags;
@@ -1075,7 +1079,8 @@ ENCKE_API int encke_pass(encke_sender *sender, encke_id request, encke_id mount)
 #define ENCKE_LINK_DOWN     2  /**< ENCKE_EV_LINK: lost, or it could not be reached; data is one line that says why.
                                     It is tried again. */
 #define ENCKE_LINK_REFUSED  3  /**< ENCKE_EV_LINK: the server answered a subscription with another status than 200:
-                                    it is in `more`. It is tried again after the longest pause. */
+                                    it is in `more`. It is tried again after the longest pause; after 408, 425, 429,
+                                    500 and 502 to 504 as after a lost connection. */
 #define ENCKE_LINK_GAP      4  /**< ENCKE_EV_LINK: of a subscription that came back: messages may have been missed. */
 #define ENCKE_LINK_ACKED    5  /**< ENCKE_EV_LINK, with ENCKE_LINK_REPORT: of the messages that encke_publish took
                                     for this link, numbered from 1, all up to `cookie` were acknowledged or have

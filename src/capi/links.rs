@@ -25,7 +25,7 @@ pub const ENCKE_LINK_UP: i32 = 1;
 /// ENCKE_EV_LINK: lost, or it could not be reached; data is one line that says why. It is tried again.
 pub const ENCKE_LINK_DOWN: i32 = 2;
 /// ENCKE_EV_LINK: the server answered a subscription with another status than 200: it is in `more`. It is tried again after the
-/// longest pause.
+/// longest pause; after 408, 425, 429, 500 and 502 to 504 as after a lost connection.
 pub const ENCKE_LINK_REFUSED: i32 = 3;
 /// ENCKE_EV_LINK: of a subscription that came back: messages may have been missed.
 pub const ENCKE_LINK_GAP: i32 = 4;

@@ -44,7 +44,8 @@ pub const ENCKE_MOUNT_CORS: u32 = 16;
 pub struct encke_mount_options {
     /// FILES: its path. It is opened now: renamed later, it is still the same.
     pub directory: encke_str,
-    /// Not empty: requests need HTTP Basic authentication with this password; any user will do. Else 401.
+    /// Not empty: requests need HTTP Basic authentication with this password; any user will do. Else 401. It guards this
+    /// mount's paths as they are spelled, not the files: another mount over the same directory shows them without it.
     pub secret: encke_str,
     /// ENCKE_MOUNT_PASS, ENCKE_MOUNT_SYMLINKS, ENCKE_MOUNT_DOTFILES, ENCKE_MOUNT_PRECOMPRESSED, ENCKE_MOUNT_CORS
     pub flags: u32,

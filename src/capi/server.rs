@@ -206,7 +206,8 @@ pub unsafe extern "C" fn encke_move_here(e: *mut encke) -> c_int {
 /// Ends an encke, at any moment: answers given so far are written as far as the sockets take them, what is open is
 /// aborted without events, borrowed buffers and files are released before it returns (L8), ids go GONE and senders
 /// CLOSED. Heads that are not settled live on as L3 says. NULL is fine. From any thread, under T2; in a child of fork it
-/// closes fds and nothing else. Since 0.1.
+/// closes fds and nothing else. What links have not delivered is lost without an event: encke_close them first and wait for
+/// ENCKE_LINK_CLOSED. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_free(e: *mut encke) {
     if e.is_null() {
