@@ -93,6 +93,7 @@ fn module(name: &str, parts: &[String; 3], ordered: bool) -> String {
          use crate::parts::{{Engine, Waker}};\n\
          use loom::sync::Arc;\n\
          pub mod answer {{ #[derive(Debug)] pub struct Answer<'a>(pub &'a [u8]); }}\n\
+         pub mod subscription {{ #[derive(Debug)] pub struct Subscription; }}\n\
          pub mod id {{ #[derive(Debug, Clone, Copy, PartialEq, Eq)] pub struct Id(pub u64); }}\n\
          #[allow(dead_code)] pub mod mailbox {{\n{mailbox}\n}}\n\
          use mailbox::{{Mailbox, Submission}};\n\

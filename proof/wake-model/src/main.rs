@@ -19,6 +19,27 @@ use std::sync::Arc;
 /// What one run takes from the mailbox: less than there may be, so that something is left over.
 const SUBMISSIONS: usize = 1;
 
+/// What a mailbox knows of messages of a hub.
+mod push {
+    pub mod message {
+        #[derive(Debug)]
+        pub struct Position {
+            pub n: u64,
+        }
+
+        #[derive(Debug)]
+        pub struct Message {
+            pub position: Position,
+        }
+
+        impl Message {
+            pub fn size(&self) -> u64 {
+                1
+            }
+        }
+    }
+}
+
 mod parts {
     use loom::sync::atomic::Ordering;
     use loom::sync::{Condvar, Mutex};
