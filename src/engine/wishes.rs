@@ -103,8 +103,9 @@ impl Wishes {
     pub fn transport(wishes: Option<&Wishes>) -> Transport {
         match wishes {
             Some(wishes) if wishes.websocket => Transport::WebSocket,
-            Some(wishes) if wishes.event_stream => Transport::Sse,
+            // Who names both reads parts too, which say more than events can.
             Some(wishes) if wishes.multipart => Transport::Multipart,
+            Some(wishes) if wishes.event_stream => Transport::Sse,
             Some(wishes) if wishes.json => Transport::LongPoll,
             _ => Transport::Multipart,
         }
@@ -158,6 +159,8 @@ mod tests {
             ("text/event-stream;q=0, application/json", Transport::LongPoll),
             ("text/event-stream;q=0.000", Transport::Multipart),
             ("multipart/x-mixed-replace", Transport::Multipart),
+            ("text/event-stream, multipart/x-mixed-replace", Transport::Multipart),
+            ("multipart/x-mixed-replace;q=0, text/event-stream", Transport::Sse),
             ("*/*", Transport::Multipart),
         ] {
             let wishes = wishes(&format!("Accept: {accept}\r\n"), "");

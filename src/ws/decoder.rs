@@ -1,4 +1,4 @@
-//! Frames of a client to messages (RFC 6455, 5). Rule: every byte is looked at once, whatever the packets; what the RFC
+//! Frames of the other side to messages (RFC 6455, 5): of a client, masked, or of a server, never masked. Rule: every byte is looked at once, whatever the packets; what the RFC
 //! forbids ends the connection with the code it names, at the first byte that shows it; a message is bounded.
 
 use super::deflate::{self, inflate};
@@ -32,6 +32,8 @@ struct Head {
 #[derive(Debug, Default)]
 pub struct Decoder {
     deflate: bool,
+    /// The other side is the server.
+    of_server: bool,
     /// Of a head that has not come whole.
     partial: Vec<u8>,
     frame: Option<Head>,
@@ -51,6 +53,11 @@ const fn protocol(text: &'static str) -> Failure {
 impl Decoder {
     pub fn new(deflate: bool) -> Decoder {
         Decoder { deflate, ..Decoder::default() }
+    }
+
+    /// Of what a server sends.
+    pub fn of_server() -> Decoder {
+        Decoder { of_server: true, ..Decoder::default() }
     }
 
     /// Bytes that it keeps.
@@ -91,12 +98,13 @@ impl Decoder {
             match self.partial.len() {
                 1 => self.check_first(self.partial[0])?,
                 2 => self.check_second(self.partial[0], self.partial[1])?,
-                len if len == head_size(self.partial[1]) => {
-                    self.frame = Some(self.finish_head(most)?);
-                    self.partial.clear();
-                    return Ok(n);
-                }
                 _ => {}
+            }
+            // The head of a server's frame may be of two bytes.
+            if self.partial.len() >= 2 && self.partial.len() == head_size(self.partial[1]) {
+                self.frame = Some(self.finish_head(most)?);
+                self.partial.clear();
+                return Ok(n);
             }
         }
         Ok(n)
@@ -118,8 +126,10 @@ impl Decoder {
     }
 
     fn check_second(&self, first: u8, second: u8) -> Result<(), Failure> {
-        if second & 0x80 == 0 {
-            return Err(protocol("a frame without a mask"));
+        match (self.of_server, second & 0x80) {
+            (false, 0) => return Err(protocol("a frame without a mask")),
+            (true, 0x80) => return Err(protocol("a server's frame with a mask")),
+            _ => {}
         }
         if first & 8 != 0 && second & 0x7f > 125 {
             return Err(protocol("a control frame of more than 125 bytes"));
@@ -129,7 +139,8 @@ impl Decoder {
 
     fn finish_head(&self, most: u64) -> Result<Head, Failure> {
         let head = &self.partial;
-        let (lengths, mask) = head[2..].split_at(head.len() - 6);
+        let lengths = &head[2..2 + length_size(head[1])];
+        let mask = head[2 + lengths.len()..].first_chunk().copied().unwrap_or_default();
         let left = match lengths.len() {
             0 => u64::from(head[1] & 0x7f),
             _ => lengths.iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
@@ -143,7 +154,7 @@ impl Decoder {
         if head[0] & 8 == 0 && left > most.saturating_sub(self.message.len() as u64) {
             return Err(Failure { code: code::TOO_BIG, text: "the message is larger than the limit" });
         }
-        Ok(Head { first: head[0], left, mask: [mask[0], mask[1], mask[2], mask[3]], phase: 0 })
+        Ok(Head { first: head[0], left, mask, phase: 0 })
     }
 
     /// Payload: unmasked into its place.
@@ -156,8 +167,10 @@ impl Decoder {
         let into = if head.first & 8 != 0 { &mut self.control } else { &mut self.message };
         let start = into.len();
         into.extend_from_slice(data);
-        unmask(&mut into[start..], head.mask, head.phase);
-        head.phase = (head.phase + data.len()) % 4;
+        if !self.of_server {
+            unmask(&mut into[start..], head.mask, head.phase);
+            head.phase = (head.phase + data.len()) % 4;
+        }
         head.left -= data.len() as u64;
         if head.first & 8 == 0 && self.opcode == TEXT && !self.compressed {
             self.check_text()?;
@@ -209,10 +222,15 @@ impl Decoder {
 const NOT_TEXT: Failure = Failure { code: code::NOT_TEXT, text: "a text that is not UTF-8" };
 
 fn head_size(second: u8) -> usize {
+    2 + length_size(second) + if second & 0x80 != 0 { 4 } else { 0 }
+}
+
+/// Bytes of a longer length, behind the second byte.
+fn length_size(second: u8) -> usize {
     match second & 0x7f {
-        126 => 2 + 2 + 4,
-        127 => 2 + 8 + 4,
-        _ => 2 + 4,
+        126 => 2,
+        127 => 8,
+        _ => 0,
     }
 }
 
@@ -382,6 +400,33 @@ mod tests {
         let not_text = deflate::deflate(&[0xff; 100]).unwrap();
         assert_eq!(decode(&[&frame(0xc1, &not_text)], true, 1000).1, Some(1007));
         assert_eq!(decode(&[&frame(0xc0, b"")], true, 1000).1, Some(1002));
+    }
+
+    /// RFC 6455, 5.7, and what a server must not do.
+    #[test]
+    fn a_server_does_not_mask() {
+        let mut stream = b"\x81\x05Hello\x01\x03Hel\x89\x02hi\x80\x02lo\x82\x7e\x00\x80".to_vec();
+        stream.extend_from_slice(&[7; 128]);
+        stream.extend_from_slice(b"\x82\x00\x88\x02\x03\xe9");
+        for cut in 0..=stream.len() {
+            let (mut decoder, mut items) = (Decoder::of_server(), Vec::new());
+            for mut piece in [&stream[..cut], &stream[cut..]] {
+                while !piece.is_empty() {
+                    let (n, item) = decoder.decode(piece, 1000).unwrap();
+                    items.extend(item);
+                    piece = &piece[n..];
+                }
+            }
+            assert_eq!(items.len(), 6, "cut at {cut}");
+            assert_eq!(items[0], Item::Message { opcode: TEXT, data: b"Hello".to_vec() });
+            assert_eq!(items[1], Item::Ping(b"hi".to_vec()));
+            assert_eq!(items[2], Item::Message { opcode: TEXT, data: b"Hello".to_vec() });
+            assert_eq!(items[3], Item::Message { opcode: BINARY, data: vec![7; 128] });
+            assert_eq!(items[4], Item::Message { opcode: BINARY, data: Vec::new() });
+            assert_eq!(items[5], Item::Close { code: 1001, reason: Vec::new() });
+        }
+        let masked = frame(0x81, b"Hello");
+        assert_eq!(Decoder::of_server().decode(&masked, 1000).unwrap_err().code, code::PROTOCOL);
     }
 
     #[test]

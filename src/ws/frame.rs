@@ -1,4 +1,4 @@
-//! Frames of a server: never masked, and a message is one frame.
+//! Frames: those of a server are never masked, those of a client always are; a message is one frame.
 
 use super::CLOSE;
 
@@ -29,6 +29,18 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A short frame of a client, masked by chance.
+pub fn masked(opcode: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let mut out = frame(opcode, payload);
+    let start = out.len() - payload.len();
+    out[1] |= 0x80;
+    out.splice(start..start, mask);
+    for (byte, key) in out[start + 4..].iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
+    }
+    out
+}
+
 /// A close with its code and as much of the reason as fits, whole characters.
 pub fn close(code: u16, reason: &str) -> Vec<u8> {
     let mut end = reason.len().min(123);
@@ -54,6 +66,15 @@ mod tests {
         assert_eq!(frame(2, &[0; 256])[..5], [0x82, 0x7e, 1, 0, 0]);
         assert_eq!(frame(2, &vec![0; 65535])[..4], [0x82, 126, 0xff, 0xff]);
         assert_eq!(frame(2, &vec![0; 65536])[..10], [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    /// RFC 6455, 5.7.
+    #[test]
+    fn a_client_masks() {
+        let example = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        assert_eq!(masked(1, b"Hello", [0x37, 0xfa, 0x21, 0x3d]), example);
+        assert_eq!(masked(2, &[0; 200], [1, 2, 3, 4])[..9], [0x82, 0xfe, 0, 200, 1, 2, 3, 4, 1]);
+        assert_eq!(masked(8, b"", [1; 4]), [0x88, 0x80, 1, 1, 1, 1]);
     }
 
     #[test]
