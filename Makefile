@@ -71,7 +71,7 @@ clients:
 	@$(NEED) $(C_TOOLS) python3:python3 curl:curl
 	@$(NEED) nodejs:node npm:npm chromium:chromium || true
 	@$(CMAKE) --log-level=WARNING -S . -B $(BUILD)
-	@$(CMAKE) --build $(BUILD) --parallel 2 --target chat camera testbed
+	@$(CMAKE) --build $(BUILD) --parallel 2 --target chat camera testbed encke-bus
 	@sh tests/clients/run.sh $(BUILD)/c-examples $(BUILD)/clients
 
 sim:

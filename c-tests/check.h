@@ -71,7 +71,7 @@ typedef struct {
   char *data; /* a copy, NUL-terminated; the body of a REQUEST, the data of the others */
   size_t len;
   char method[16], target[96];
-  char channel[96], type[64], from[64]; /* of a message over a link; channel is "(none)" where there is none */
+  char channel[96], type[64], from[64], event[64]; /* of a message over a link; channel is "(none)" where there is none */
 } event;
 
 typedef struct host {

@@ -85,6 +85,7 @@ void host_record(host *h, const encke_event *ev) {
   if (ev->message) {
     copy_text(x->type, sizeof x->type, ev->message->type);
     copy_text(x->from, sizeof x->from, ev->message->from);
+    copy_text(x->event, sizeof x->event, ev->message->event);
     data = ev->message->data, x->len = ev->message->len;
   }
   if (ev->kind == ENCKE_EV_REQUEST) {

@@ -943,7 +943,7 @@ typedef struct encke_channel_facts {
  * arrive twice. The channel may be "" there, from (where it is not empty) is sent as the user instead of the link's, and
  * ENCKE_LINK_RETURNED tells what was not delivered. Pass sizeof(encke_message). Any thread.
  * ENCKE_E_INVAL: bad name or message, encke_last_error() says which and why; ENCKE_E_GONE: link is not 0 and no link's id;
- * ENCKE_E_AGAIN: the queue of the link is full, one ENCKE_EV_WRITABLE with its id follows; ENCKE_E_NOTSUP: a field newer than this library; ENCKE_E_NOMEM: it is larger than ENCKE_OPT_MAX_MEMORY, or there is no
+ * ENCKE_E_AGAIN: the queue of the link is full, one ENCKE_EV_WRITABLE with its id follows; ENCKE_E_NOTSUP: a field newer than this library, or a source (ENCKE_LINK_SOURCE); ENCKE_E_NOMEM: it is larger than ENCKE_OPT_MAX_MEMORY, or there is no
  * memory for the copy; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
  */
 ENCKE_API int encke_publish(encke_sender *sender, encke_id link, const char *channel, const encke_message *message,
@@ -1073,6 +1073,9 @@ ENCKE_API int encke_pass(encke_sender *sender, encke_id request, encke_id mount)
 #define ENCKE_LINK_REPORT 1u  /**< encke_link_options: each acknowledged message is told by ENCKE_LINK_ACKED. */
 #define ENCKE_LINK_ONCE   2u  /**< encke_link_options: no message is sent twice: what was on its way when the
                                    connection was lost comes back as ENCKE_LINK_RETURNED. */
+#define ENCKE_LINK_SOURCE 4u  /**< encke_link_options: the URL is one source of any server, whole, with its query:
+                                   text/event-stream, or multipart/x-mixed-replace. Without a port 80 (https: 443),
+                                   without a path "/". */
 
 #define ENCKE_LINK_UP       1  /**< ENCKE_EV_LINK: connected, and the other end agreed. After it was down: it goes
                                     on without loss unless ENCKE_LINK_GAP says otherwise. */
@@ -1080,8 +1083,10 @@ ENCKE_API int encke_pass(encke_sender *sender, encke_id request, encke_id mount)
                                     It is tried again. */
 #define ENCKE_LINK_REFUSED  3  /**< ENCKE_EV_LINK: the server answered a subscription with another status than 200:
                                     it is in `more`. It is tried again after the longest pause; after 408, 425, 429,
-                                    500 and 502 to 504 as after a lost connection. */
-#define ENCKE_LINK_GAP      4  /**< ENCKE_EV_LINK: of a subscription that came back: messages may have been missed. */
+                                    500 and 502 to 504 as after a lost connection. After 204 of a source it is over.
+                                    data is where a redirect points to: it is not followed. */
+#define ENCKE_LINK_GAP      4  /**< ENCKE_EV_LINK: of a subscription that came back: messages may have been missed.
+                                    Of a source of events also: one was larger than max_message and left out. */
 #define ENCKE_LINK_ACKED    5  /**< ENCKE_EV_LINK, with ENCKE_LINK_REPORT: of the messages that encke_publish took
                                     for this link, numbered from 1, all up to `cookie` were acknowledged or have
                                     come back. */
@@ -1109,22 +1114,27 @@ typedef struct encke_link_options {
   uint64_t queue_messages;
   /** Bytes of a message from the bus at the most; a larger one ends its connection. 0: 16 MiB. */
   uint64_t max_message;
-  /** ENCKE_LINK_REPORT, ENCKE_LINK_ONCE */
+  /** ENCKE_LINK_REPORT, ENCKE_LINK_ONCE, ENCKE_LINK_SOURCE */
   uint32_t flags;
   /** Messages on their way at the same time; 0: 64; 1: one after the other. */
   uint32_t window;
+  /** ws and wss: the subprotocol that is asked for; a server may do without it. */
+  encke_str protocol;
 } encke_link_options;
 
 /**
  * Opens a link to a bus: "http://127.0.0.1:8888/msgbus/", "https://[::1]:4444/bus/", "unix:/run/x.sock:/msgbus/". Without a
  * port 8888 (https: 4444), without a path "/msgbus/"; NULL: http://127.0.0.1:8888/msgbus/. A path ends in '/': the names of
  * channels stand behind it. Connections are made when something is published or subscribed, kept, and made anew when they are
- * lost, all inside encke_run. *link gets its id, for encke_publish, encke_subscribe, encke_unsubscribe, encke_set_user and
+ * lost, all inside encke_run.
+ * "ws://127.0.0.1/path?query" and "wss://..." are a WebSocket that is listened to, and with ENCKE_LINK_SOURCE any http, https or
+ * unix URL is one stream of any server: each is a source, of which encke_link_subscribe makes a connection, whatever name the
+ * channel has there; nothing is published to it. *link gets its id, for encke_publish, encke_subscribe, encke_unsubscribe, encke_set_user and
  * encke_close. What happens is told by ENCKE_EV_LINK and ENCKE_EV_MESSAGE. Pass sizeof(encke_link_options); options may be NULL
  * with 0. [loop thread]
  * ENCKE_E_INVAL: the URL or an option is not understood, encke_last_error() says what is wrong with it; ENCKE_E_TLS: ca_pem, or
  * the system, has no usable certificate; ENCKE_E_NOTSUP: this build has no links (encke_has_feature("links")), or https and no
- * TLS, or a flag or field newer than this library; ENCKE_E_SYS: no random numbers; ENCKE_E_NOMEM. Since 0.1. RFC 7617.
+ * TLS, or a flag or field newer than this library; ENCKE_E_SYS: no random numbers; ENCKE_E_NOMEM. Since 0.1. RFC 7617; RFC 6455, 4.1.
  */
 ENCKE_API int encke_link_open(encke *e, const char *url, const encke_link_options *options, size_t sizeof_options,
                               encke_id *link);
@@ -1134,7 +1144,8 @@ ENCKE_API int encke_link_open(encke *e, const char *url, const encke_link_option
  * encke_close ends it alone. "": every channel. Of `how` types, from and since are looked at; NULL with 0: everything. Pass
  * sizeof(encke_subscription). [loop thread]
  * ENCKE_E_GONE: no such link; ENCKE_E_INVAL: bad name, list or position, or out is NULL; ENCKE_E_NOTSUP: a flag or field newer
- * than this library, or one that a link has no use for. Since 0.1.
+ * than this library, or one that a link has no use for, or types and from of a source. Since 0.1.
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 ENCKE_API int encke_link_subscribe(encke *e, encke_id link, const char *channel, const encke_subscription *how,
                                    size_t sizeof_subscription, encke_id *out);

@@ -216,34 +216,108 @@ static char *url_of(const struct place *place) {
   return url;
 }
 
-/* Where the path of a URL begins; NULL: it has none. */
-static const char *path_of(const char *url) {
-  const char *scheme = strstr(url, "://"), *path = NULL;
-  if (scheme != NULL)
-    return strchr(scheme + 3, '/');
-  for (const char *at = url + 5; (at = strstr(at, ":/")) != NULL; at += 2)
-    path = at + 1; /* unix:/SOCKET:/PATH: the last one */
+static int is_url(const char *text) {
+  return strstr(text, "://") != NULL || strncmp(text, "unix:", 5) == 0;
+}
+
+/* Where the path of a URL begins; NULL: it has none. The last one of unix:/SOCKET:/PATH. */
+static char *path_of(char *url) {
+  char *path = NULL;
+  if (strncmp(url, "unix:", 5) != 0)
+    return strchr(strstr(url, "://") + 3, '/');
+  for (char *at = url + 5; (at = strstr(at, ":/")) != NULL; at += 2)
+    path = at + 1;
   return path;
 }
 
+static int hex(char c) {
+  const char *digits = "0123456789abcdef", *at = c != '\0' ? strchr(digits, c | 0x20) : NULL;
+  return at != NULL && (c <= '9' || c >= 'A') ? (int)(at - digits) : -1;
+}
+
+/* A user or a secret as it stands in a URL, decoded (RFC 3986, 2.1). */
+static char *decoded(const char *text, size_t n) {
+  char *out = allocate(NULL, n + 1), *end = out;
+  for (size_t i = 0; i < n; i++) {
+    int high = i + 2 < n && text[i] == '%' ? hex(text[i + 1]) : -1, low = high >= 0 ? hex(text[i + 2]) : -1;
+    *end++ = low >= 0 ? (char)(high << 4 | low) : text[i];
+    i += low >= 0 ? 2 : 0;
+  }
+  *end = '\0';
+  return out;
+}
+
+/* USER:SECRET@ is taken out of the URL: nobody is shown it. */
+static void take_user(struct target *target) {
+  char *host = strncmp(target->url, "unix:", 5) != 0 ? strstr(target->url, "://") + 3 : NULL;
+  char *at = host != NULL ? memchr(host, '@', strcspn(host, "/?#")) : NULL;
+  if (at == NULL)
+    return;
+  char *colon = memchr(host, ':', (size_t)(at - host));
+  target->user = decoded(host, (size_t)((colon != NULL ? colon : at) - host));
+  target->secret = colon != NULL ? decoded(colon + 1, (size_t)(at - colon - 1)) : NULL;
+  memmove(host, at + 1, strlen(at + 1) + 1);
+}
+
 struct target find_target(const struct place *place, const char *text) {
-  struct target target = {copy_text(text), NULL};
-  const char *path = path_of(text);
-  if (strstr(text, "://") == NULL && strncmp(text, "unix:", 5) != 0) {
-    free(target.url);
+  struct target target = {0};
+  if (!is_url(text)) {
     target.url = url_of(place);
     target.channel = copy_text(strcmp(text, "*") == 0 ? "" : text);
-  } else if (path == NULL) { /* the library knows what stands there usually */
+    return target;
+  }
+  target.url = copy_text(text);
+  take_user(&target);
+  char *path = path_of(target.url);
+  if (path == NULL) { /* the library knows what stands there usually */
     target.channel = copy_text("");
   } else if (strpbrk(path, "?#") != NULL) {
-    die_usage("%s: nothing may stand behind the channel: give types and senders as options", text);
+    die_usage("%s: nothing may stand behind the channel: give types and senders as options", target.url);
   } else {
-    const char *msgbus = strstr(path, "/msgbus/"), *second = strchr(path + 1, '/');
-    const char *channel = msgbus != NULL ? msgbus + 8 : second != NULL ? second + 1 : path + 1;
-    target.url[channel - text] = '\0';
+    char *msgbus = strstr(path, "/msgbus/"), *second = strchr(path + 1, '/');
+    char *channel = msgbus != NULL ? msgbus + 8 : second != NULL ? second + 1 : path + 1;
     target.channel = copy_text(channel);
+    *channel = '\0';
   }
   return target;
+}
+
+/* A name that a channel may have: the path without its first '/'. */
+static char *label_of(const char *path) {
+  size_t n = path != NULL ? strcspn(path + 1, "?#") : 0;
+  char *label = copy_text("");
+  if (n > 0 && n <= 255 && path[n] != '*') {
+    label = allocate(label, n + 1);
+    memcpy(label, path + 1, n);
+    label[n] = '\0';
+  }
+  return label;
+}
+
+struct target find_source(const struct place *place, const char *text) {
+  int websocket = strncmp(text, "ws://", 5) == 0 || strncmp(text, "wss://", 6) == 0;
+  size_t before_query = strcspn(text, "?#");
+  const char *msgbus = strstr(text, "/msgbus/");
+  struct target target = {0};
+  if (!websocket && (!is_url(text) || (msgbus != NULL && (size_t)(msgbus - text) < before_query)))
+    return find_target(place, text);
+  target.url = copy_text(text);
+  take_user(&target);
+  char *path = path_of(target.url);
+  if (!websocket && path == NULL && strchr(target.url, '?') == NULL) { /* a bus where one is usually */
+    target.channel = copy_text("");
+    return target;
+  }
+  target.source = 1;
+  target.channel = label_of(path);
+  return target;
+}
+
+void free_target(struct target *target) {
+  free(target->url);
+  free(target->channel);
+  free(target->user);
+  free(target->secret);
 }
 
 encke *new_client(void) {
@@ -261,8 +335,9 @@ static encke_str text_of(const char *text) {
 
 encke_id open_link(encke *e, const struct place *place, const struct target *target, encke_link_options options) {
   encke_id link;
-  options.user = text_of(place->user);
-  options.password = text_of(place->secret);
+  options.user = text_of(target->user != NULL ? target->user : place->user);
+  options.password = text_of(target->user != NULL ? target->secret : place->secret);
+  options.flags |= target->source ? ENCKE_LINK_SOURCE : 0;
   options.ca_pem.p = place->ca_pem;
   options.ca_pem.n = place->ca_len;
   int result = encke_link_open(e, target->url, &options, sizeof options, &link);
@@ -271,4 +346,14 @@ encke_id open_link(encke *e, const struct place *place, const struct target *tar
   if (result != ENCKE_OK)
     die("%s: %s", target->url, why(result));
   return link;
+}
+
+int publish(encke_sender *sender, encke_id link, const struct target *target, const char *type, const void *data, size_t len) {
+  encke_message message = {.type = text_of(type), .data = data, .len = len};
+  int result = encke_publish(sender, link, target->channel, &message, sizeof message);
+  if (result == ENCKE_E_INVAL)
+    die_usage("%s", encke_last_error());
+  if (result != ENCKE_OK && result != ENCKE_E_AGAIN)
+    die("%s", why(result));
+  return result == ENCKE_OK;
 }

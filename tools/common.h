@@ -71,18 +71,26 @@ struct place {
 /* Takes an option of PLACE_LETTERS: 1; 0: it is none of them. */
 int place_option(struct place *place, int letter, const char *value);
 
-/* A channel of a bus; both texts are to be freed. */
+/* A channel of a bus, or a source of any server; to be given to free_target. */
 struct target {
-  char *url;     /* of the bus, for encke_link_open */
-  char *channel; /* "": all of them */
+  char *url;     /* of the bus or the source, for encke_link_open */
+  char *channel; /* "": all of them; of a source what it is called */
+  int source;    /* the URL is all of it: ENCKE_LINK_SOURCE */
+  char *user, *secret; /* of the URL; NULL: those of the place */
 };
 
 /* `text` is a channel of the bus at `place`, or a URL that ends in one. */
 struct target find_target(const struct place *place, const char *text);
+/* The same; but a URL whose path has no /msgbus/ is a source, and so is ws:// and wss://. */
+struct target find_source(const struct place *place, const char *text);
+void free_target(struct target *target);
 
 /* A link to the bus of a target, with what `place` says and what `options` holds already; or exit code 1 or 2. */
 encke_id open_link(encke *e, const struct place *place, const struct target *target, encke_link_options options);
 
 encke *new_client(void);
+
+/* Gives a message to a link: true; false: it is full, ENCKE_EV_WRITABLE tells when it is not. What is no message is exit code 2. */
+int publish(encke_sender *sender, encke_id link, const struct target *target, const char *type, const void *data, size_t len);
 
 #endif

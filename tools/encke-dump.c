@@ -1,5 +1,5 @@
 /*
- * encke-dump.c - prints the messages of channels, as they come.
+ * encke-dump.c - prints the messages of channels, as they come; also the events and parts of any server, and WebSockets.
  *
  * A link of the library subscribes and comes back by itself; what may have been missed is told on stderr. Messages go to
  * stdout: a line that names each and its data, the data alone (--raw), or a line of JSON each (--json).
@@ -14,7 +14,7 @@
 
 static const char help[] =
   "usage: encke-dump [OPTION...] [CHANNEL|URL...]\n"
-  "Prints the messages of these channels; without one, of all.\n"
+  "Prints the messages of these channels, or sources; without one, of all channels.\n"
   "\n"
   "  -n, --count N           end after so many\n"
   "  -t, --types LIST        only these content types: \"text/*,!text/html\"\n"
@@ -22,10 +22,14 @@ static const char help[] =
   "  -r, --raw               the data and nothing else\n"
   "  -j, --json              a line of JSON for each message\n"
   "  -w, --wait SECONDS      without a connection for so long it gives up; default: never\n"
-  "  -q, --quiet             nothing about connections on stderr\n" PLACE_HELP
+  "  -q, --quiet             nothing about connections on stderr\n"
+  "  -b, --bus               a URL is a channel of a bus, whatever its path\n"
+  "  -P, --protocol NAME     of WebSockets: the subprotocol to ask for\n" PLACE_HELP
   "  -h, --help   -V, --version\n"
   "\n"
-  "A URL is http://HOST:PORT/msgbus/CHANNEL, https://... or unix:/SOCKET:/msgbus/CHANNEL.\n"
+  "A channel's URL is http://HOST:PORT/msgbus/CHANNEL, https://... or unix:/SOCKET:/msgbus/CHANNEL. Every other is a source:\n"
+  "http://HOST/PATH?QUERY (server-sent events, multipart/x-mixed-replace), https://..., ws://... or wss://... (WebSocket).\n"
+  "USER:SECRET@ may stand before HOST.\n"
   "Exit codes: 0 so many came, or it was told to end; 1 refused or no connection; 2 the command line is wrong.\n";
 
 enum form { FORM_SHOWN, FORM_RAW, FORM_JSON };
@@ -41,6 +45,7 @@ struct source {
 static enum form form = FORM_SHOWN;
 static uint64_t wait_ms = UINT64_MAX, left = UINT64_MAX;
 static int quiet;
+static size_t open_sources;
 
 /* ---- printing ------------------------------------------------------------------------------------------------------- */
 
@@ -144,6 +149,8 @@ static void on_message(const encke_event *ev) {
 /* ---- the link ------------------------------------------------------------------------------------------------------- */
 
 static const char *name_of(const struct source *source) {
+  if (source->target.source)
+    return "";
   return source->target.channel[0] != '\0' ? source->target.channel : "*";
 }
 
@@ -165,6 +172,15 @@ static void on_link(struct source *source, const encke_event *ev) {
       source->down_since = now_ns();
     break;
   case ENCKE_LINK_REFUSED:
+    if (ev->more == 204 && source->target.source) {
+      if (!quiet)
+        complain("%s: status 204: there is no more", source->target.url);
+      source->down_since = 0;
+      open_sources--;
+      break;
+    }
+    if (ev->len > 0)
+      die("%s: refused: status %u: it is at %.*s", source->target.url, (unsigned)ev->more, (int)ev->len, (const char *)ev->data);
     die("%s%s: refused: status %u%s", source->target.url, name_of(source), (unsigned)ev->more,
         ev->more == 401 ? " (it wants another --user USER:SECRET)" : "");
   case ENCKE_LINK_GAP:
@@ -195,17 +211,21 @@ int main(int argc, char **argv) {
   static const struct option options[] = {
     {"count", required_argument, NULL, 'n'}, {"types", required_argument, NULL, 't'}, {"from", required_argument, NULL, 'f'},
     {"raw", no_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'}, {"wait", required_argument, NULL, 'w'},
-    {"quiet", no_argument, NULL, 'q'}, PLACE_OPTIONS, {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
+    {"quiet", no_argument, NULL, 'q'}, {"bus", no_argument, NULL, 'b'}, {"protocol", required_argument, NULL, 'P'}, PLACE_OPTIONS, {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
   static char *const everything[] = {"*"};
   struct place place = {0};
   encke_subscription how = {0};
+  struct target (*find)(const struct place *, const char *) = find_source;
+  const char *protocol = NULL;
+  int counted = 0;
   program = "encke-dump";
-  for (int letter; (letter = getopt_long(argc, argv, "n:t:f:rjw:qhV" PLACE_LETTERS, options, NULL)) != -1;) {
+  for (int letter; (letter = getopt_long(argc, argv, "n:t:f:rjw:qbP:hV" PLACE_LETTERS, options, NULL)) != -1;) {
     if (place_option(&place, letter, optarg))
       continue;
     switch (letter) {
     case 'n':
       left = number("--count", optarg, 1, UINT64_MAX);
+      counted = 1;
       break;
     case 't':
       how.types.n = strlen(how.types.p = optarg);
@@ -225,6 +245,12 @@ int main(int argc, char **argv) {
     case 'q':
       quiet = 1;
       break;
+    case 'b':
+      find = find_target;
+      break;
+    case 'P':
+      protocol = optarg;
+      break;
     case 'h':
       fputs(help, stdout);
       return EXIT_SUCCESS;
@@ -242,17 +268,24 @@ int main(int argc, char **argv) {
   encke *e = new_client();
   encke_sender *sender = encke_get_sender(e);
   for (size_t i = 0; i < n; i++) {
-    encke_link_options options_of_link = {.retry_ms_max = 2000};
-    sources[i].target = find_target(&place, names[i]);
-    encke_id link = open_link(e, &place, &sources[i].target, options_of_link);
-    int result = encke_link_subscribe(e, link, sources[i].target.channel, &how, sizeof how, &sources[i].id);
+    struct target *target = &sources[i].target;
+    *target = find(&place, names[i]);
+    if (target->source && how.types.n + how.from.n > 0)
+      die_usage("%s: types and senders are of a bus: with --bus it is one", target->url);
+    /* A bus is near; a strange server may wish for long pauses. */
+    encke_link_options options_of_link = {.retry_ms_max = target->source ? 0 : 2000};
+    if (protocol != NULL)
+      options_of_link.protocol.n = strlen(options_of_link.protocol.p = protocol);
+    encke_id link = open_link(e, &place, target, options_of_link);
+    int result = encke_link_subscribe(e, link, target->channel, &how, sizeof how, &sources[i].id);
     if (result == ENCKE_E_INVAL)
-      die_usage("%s: %s", names[i], encke_last_error());
+      die_usage("%s: %s", target->url, encke_last_error());
     if (result != ENCKE_OK || encke_set_user(sender, sources[i].id, (uint64_t)(uintptr_t)&sources[i]) != ENCKE_OK)
-      die("%s: %s", names[i], encke_last_error());
+      die("%s: %s", target->url, encke_last_error());
   }
   catch_signals(sender, 0);
-  while (left > 0 && !stop_signals) {
+  open_sources = n;
+  while (left > 0 && open_sources > 0 && !stop_signals) {
     encke_event ev;
     if (encke_wait(e, patience(sources, n)) < 0)
       die("%s", encke_last_error());
@@ -266,12 +299,11 @@ int main(int argc, char **argv) {
       die("stdout: %s", strerror(errno));
   }
   encke_free(e);
-  for (size_t i = 0; i < n; i++) {
-    free(sources[i].target.url);
-    free(sources[i].target.channel);
-  }
+  int missing = open_sources == 0 && left > 0 && counted;
+  for (size_t i = 0; i < n; i++)
+    free_target(&sources[i].target);
   free(sources);
   free(place.ca_pem);
   free(place.user);
-  return EXIT_SUCCESS;
+  return missing ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -40,21 +40,12 @@ static int full, stamped = 1;
 static uint32_t run;
 
 /* False: not now. */
-static int publish(char *data, size_t len) {
+static int give(char *data, size_t len) {
   if (stamped)
     write_stamp(data, (struct stamp){run, sent + 1, now_ns()});
-  encke_message message = {.type = {type, strlen(type)}, .data = data, .len = len};
-  int result = encke_publish(sender, link_id, target.channel, &message, sizeof message);
-  if (result == ENCKE_E_AGAIN) {
-    full = 1;
-    return 0;
-  }
-  if (result == ENCKE_E_INVAL)
-    die_usage("%s", encke_last_error());
-  if (result != ENCKE_OK)
-    die("%s", why(result));
-  sent++;
-  return 1;
+  full = !publish(sender, link_id, &target, type, data, len);
+  sent += !full;
+  return !full;
 }
 
 static void on_event(const encke_event *ev) {
@@ -152,7 +143,7 @@ int main(int argc, char **argv) {
         wait = until < wait ? until : wait;
         break;
       }
-      if (!publish(data, len))
+      if (!give(data, len))
         break;
       if (rate == 0 && sent % 256 == 0) {
         wait = 0; /* so that the link has its turn */
@@ -178,8 +169,7 @@ int main(int argc, char **argv) {
          (unsigned long long)(settled - returned), (unsigned long long)returned, s, (double)settled / s);
   encke_free(e);
   free(data);
-  free(target.url);
-  free(target.channel);
+  free_target(&target);
   free(place.ca_pem);
   free(place.user);
   return settled == sent && returned == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -45,19 +45,10 @@ static _Noreturn void give_up(const char *what) {
 }
 
 /* False: the link is full, and an event tells when it is not. */
-static int publish(const char *data, size_t len) {
-  encke_message message = {.type = {type, strlen(type)}, .data = data, .len = len};
-  int result = encke_publish(sender, link_id, target.channel, &message, sizeof message);
-  if (result == ENCKE_E_AGAIN) {
-    full = 1;
-    return 0;
-  }
-  if (result == ENCKE_E_INVAL)
-    die_usage("%s", encke_last_error());
-  if (result != ENCKE_OK)
-    die("%s", why(result));
-  taken++;
-  return 1;
+static int give(const char *data, size_t len) {
+  full = !publish(sender, link_id, &target, type, data, len);
+  taken += !full;
+  return !full;
 }
 
 static void on_link(const encke_event *ev) {
@@ -121,7 +112,7 @@ static void send_lines(void) {
     char *line_end = at < len ? memchr(data + at, '\n', len - at) : NULL;
     if (!full && (line_end != NULL || (end && at < len))) {
       size_t n = line_end != NULL ? (size_t)(line_end - data) - at : len - at;
-      if (publish(data + at, n))
+      if (give(data + at, n))
         at += n + (line_end != NULL);
       continue;
     }
@@ -202,7 +193,7 @@ int main(int argc, char **argv) {
   if (lines)
     send_lines();
   else
-    publish(data, len);
+    give(data, len);
   while (settled < taken)
     wait_and_serve(-1);
   encke_free(e);
@@ -210,8 +201,7 @@ int main(int argc, char **argv) {
     complain("%llu of %llu messages were refused", (unsigned long long)returned, (unsigned long long)taken);
   free(data);
   free(down_why);
-  free(target.url);
-  free(target.channel);
+  free_target(&target);
   free(place.ca_pem);
   free(place.user);
   return returned > 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -228,8 +228,8 @@ static size_t take(struct subscriber *s, const char *p, size_t n, uint64_t now) 
     s->state = BEGINNING;
   }
   while (at < n && s->state != OVER) {
-    const char *data;
-    size_t len;
+    const char *data = p;
+    size_t len = 0;
     long total = find_chunk(p + at, n - at, &data, &len);
     if (total == 0)
       break;

@@ -119,6 +119,9 @@ says 2 'give types and senders as options' encke-send -m x 'http://127.0.0.1/msg
 says 2 '' encke-send -m x "$(printf 'a\nb')"
 says 2 'not over a UNIX socket' encke-send -s -l unix:/x -m x a
 says 2 'no number from 1' encke-dump -n 0 a
+says 2 'types and senders are of a bus' encke-dump -t a http://127.0.0.1/events
+says 2 'the URL is no WebSocket' encke-dump -P a http://127.0.0.1/events
+says 2 'a fragment is never sent' encke-dump http://127.0.0.1/events#a
 says 2 'no number from 42' encke-pub -z 10
 says 2 'no address' encke-sub -l nowhere.invalid
 says 1 'No such file' encke-send -f "$work/none" a
@@ -217,6 +220,80 @@ printf '\033[31mred\n' | timeout 30 "$bin/encke-send" $at other || fail "send"
 ends $dump 0
 has every.out '^lines text/plain - 20 bytes$' && has every.out '^three without an end$' && has every.out '^other ' && has every.out '^\.\[31mred$' || fail "another text"
 
+begin "events of another server"
+cat > "$work/events.py" << 'EOF'
+import http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_): pass
+    def do_GET(self):
+        if self.path == "/moved":
+            return self.say(307, [("Location", "/events")])
+        if self.path == "/auth" and self.headers["Authorization"] != "Basic bWU6c0BjcmV0":
+            return self.say(401, [])
+        if "text/event-stream" not in self.headers["Accept"] or self.path not in ("/events?a=b", "/auth"):
+            return self.say(404, [])
+        seen = self.headers["Last-Event-ID"]
+        if seen == "2":
+            return self.say(204, [])
+        self.say(200, [("Content-Type", "text/event-stream")])
+        self.wfile.write(b"id: 2\ndata: three\n\n" if seen == "1" else b": hello\nretry: 20\nid: 1\nevent: tick\r\ndata: one\rdata: two\n\n")
+    def say(self, status, fields):
+        self.send_response(status)
+        for name, value in fields: self.send_header(name, value)
+        self.end_headers()
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+if len(sys.argv) > 1:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1])
+    s.socket = context.wrap_socket(s.socket, server_side=True)
+print(s.server_address[1], flush=True)
+s.serve_forever()
+EOF
+for kind in http https; do
+  python3 "$work/events.py" $([ $kind = http ] || echo "$work/first/both.pem") > "$work/$kind.port" &
+  pids="$pids $!"
+  until_ lines $kind.port 1
+done
+events_http=http://127.0.0.1:$(cat "$work/http.port") events_https=https://localhost:$(cat "$work/https.port")
+says 0 'there is no more' encke-dump -j "$events_http/events?a=b"
+[ "$(cat "$work/says.out")" = '{"channel":"events","type":"text/plain; charset=utf-8","event":"tick","data":"one\u000atwo"}
+{"channel":"events","type":"text/plain; charset=utf-8","data":"three"}' ] || fail "other events"
+grep -q 'messages may have been missed' "$work/says.err" || fail "who knows whether it has all?"
+says 1 'there is no more' encke-dump -n 3 "$events_http/events?a=b"
+says 0 '^events text/plain; charset=utf-8 - 7 bytes$' encke-dump -n 1 -C "$work/first/certificate.pem" "$events_https/events?a=b"
+says 1 'certificate' encke-dump -w 0 -C "$work/second/certificate.pem" "$events_https/events?a=b"
+says 0 three encke-dump -r "http://me:s%40cret@${events_http#http://}/auth"
+says 1 '/auth: refused: status 401' encke-dump "http://me:secret@${events_http#http://}/auth"
+! grep -q secret "$work/says.err" || fail "it shows the secret"
+says 0 three encke-dump -u me:s@cret "$events_http/auth"
+says 1 'status 307: it is at /events' encke-dump "$events_http/moved"
+says 1 'status 404' encke-dump "$events_http/"
+
+begin "WebSockets"
+run ws encke-dump -n 1 -j "ws://127.0.0.1:$all_http/msgbus/feed"
+ws=$pid
+run wss encke-dump -n 1 -j "wss://localhost:$all_https/msgbus/feed" -C "$work/first/certificate.pem"
+wss=$pid
+until_ subscribed "$all_http" feed 2
+says 0 '' encke-send $at -m 'over a socket' feed
+ends $ws 0
+ends $wss 0
+for name in ws wss; do
+  [ "$(cat "$work/$name.out")" = '{"channel":"msgbus/feed","type":"text/plain; charset=utf-8","data":"over a socket"}' ] || fail "another message"
+done
+says 1 'certificate' encke-dump -w 0 "wss://localhost:$all_https/msgbus/feed" -C "$work/second/certificate.pem"
+run with-json encke-dump -n 2 -r -P encke.json "ws://127.0.0.1:$all_http/msgbus/feed"
+dump=$pid
+until_ has with-json.out '"position"'
+says 0 '' encke-send $at -u zoe: -m hello feed
+ends $dump 0
+has with-json.out '"from":"zoe","data":"hello"' || fail "no JSON"
+says 1 'no WebSocket' encke-dump -w 0 "ws://127.0.0.1:$all_http/"
+says 1 'refused' encke-dump -w 0 ws://127.0.0.1:1/
+run told encke-dump -w 0 "ws://127.0.0.1:$all_http/msgbus/ending"
+ending=$pid
+until_ subscribed "$all_http" ending
+
 begin "documents, counters and what -v tells"
 [ "$(get "http://127.0.0.1:$all_http/")" = '<p>a page' ] || fail "the page"
 [ "$(get -o /dev/null -w '%{http_code}' "http://127.0.0.1:$all_http/none")" = 404 ] || fail "no 404"
@@ -264,6 +341,8 @@ printf '%s\n' 1 2 3 4 5 6 7 8 9 10 | timeout 30 "$bin/encke-send" $at -L drain |
 kill "$all"
 ends "$all" 0
 ends $dump 1
+ends $ending 1
+has told.err 'the server closed the WebSocket: 1001' || fail "why the WebSocket ended"
 [ "$(cat "$work/drained.out")" = 12345678910 ] || fail "something is missing"
 [ ! -e "$work/socket" ] || fail "the socket is still there"
 

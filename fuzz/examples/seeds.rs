@@ -16,6 +16,7 @@ fn main() {
     response();
     tls();
     certificates();
+    link();
 }
 
 // ---- http1: what is read, how it is cut, the bytes -------------------------------------------------------------------
@@ -536,4 +537,35 @@ fn certificates() {
         write("certificates", name, text);
     }
     write("certificates", "damaged-root", b"3\x03\x00\x30\x30\xfe\x00\x00");
+}
+
+// ---- link: what is read, how it is cut, what a server sends -----------------------------------------------------------
+
+fn link() {
+    const EVENTS: &str = "1aHTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
+    const PARTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=00MsgBus00\r\n";
+    let long = "x".repeat(700);
+    for (name, text) in [
+        ("answers", "0aHTTP/1.1 204 OK\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned()),
+        ("answers-chunked", "0bHTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nA: b\r\n\r\nHTTP/1.0 400 x\r\n\r\nbody".to_owned()),
+        ("parts-chunked", format!("1b{PARTS}Transfer-Encoding: chunked\r\n\r\nd\r\n--00MsgBus00\n\r\n\
+            2d\r\nContent-Type: text/plain\n\nhello\n--00MsgBus00\n\r\n0\r\n\r\n")),
+        ("parts-length", format!("1c{PARTS}Encke-Position: a:1\r\n\r\n--00MsgBus00\nFrom: a\nContent-Location: /msgbus/b\n\
+            Content-Type: t\nContent-Length: 3\nEncke-Position: a:2\nEncke-Event: e\nEncke-Key: k\n\nabc--00MsgBus00\n")),
+        ("parts-open", format!("1d{PARTS}\r\n--00MsgBus00\r\nContent-Type: t\r\n\r\nabc\r\n--00MsgBus00\r\n\r\nx--00MsgBus00--\r\n")),
+        ("parts-too-large", format!("1e{PARTS}\r\n--00MsgBus00\nEncke-Position: a:3\nContent-Length: 9999\n\n")),
+        ("events", format!("{EVENTS}\r\n\u{feff}retry: 10\r\nid: 1\r\nevent: e\r\ndata: a\r\ndata: b\r\n\r\n: c\n\ndata\n\nid\ndata:x\r\r")),
+        ("events-chunked", format!("{EVENTS}Transfer-Encoding: chunked\r\n\r\n7\r\ndata: a\r\n2\r\n\n\n\r\n0\r\n\r\n")),
+        ("events-length", format!("{EVENTS}Content-Length: 9\r\n\r\ndata: a\n\nrest")),
+        ("events-too-large", format!("{EVENTS}\r\nid: 2\ndata: {long}\n\ndata: {long}{long}{long}{long}{long}{long}{long}\n\ndata: b\n\n")),
+        ("no-stream", "1aHTTP/1.1 302 x\r\nLocation: http://a/\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n".to_owned()),
+    ] {
+        write("link", name, text.as_bytes());
+    }
+    write("link", "frames", b"2a\x01\x02he\x89\x02hi\x80\x03llo\x82\x7e\x00\x80\
+        0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456\
+        7\x8a\x00\x88\x05\x03\xe9bye");
+    write("link", "frames-text", b"2b\x01\x01\xc3\x80\x01\xab\x81\x01\xff");
+    write("link", "frames-masked", b"2c\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+    write("link", "frames-too-large", b"2d\x82\x7e\x02\x59");
 }

@@ -70,6 +70,11 @@ fn push() {
 }
 
 #[test]
+fn link() {
+    all("link");
+}
+
+#[test]
 fn every_target_is_replayed() {
-    assert_eq!(ALL.map(|(name, _)| name), ["http1", "engine", "response", "tls", "push", "certificates"]);
+    assert_eq!(ALL.map(|(name, _)| name), ["http1", "engine", "response", "tls", "push", "certificates", "link"]);
 }

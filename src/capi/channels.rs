@@ -126,7 +126,7 @@ unsafe fn pattern<'a>(text: *const c_char, may_be_prefix: bool) -> Result<&'a st
 /// arrive twice. The channel may be "" there, from (where it is not empty) is sent as the user instead of the link's, and
 /// ENCKE_LINK_RETURNED tells what was not delivered. Pass sizeof(encke_message). Any thread.
 /// ENCKE_E_INVAL: bad name or message, encke_last_error() says which and why; ENCKE_E_GONE: link is not 0 and no link's id;
-/// ENCKE_E_AGAIN: the queue of the link is full, one ENCKE_EV_WRITABLE with its id follows; ENCKE_E_NOTSUP: a field newer than this library; ENCKE_E_NOMEM: it is larger than ENCKE_OPT_MAX_MEMORY, or there is no
+/// ENCKE_E_AGAIN: the queue of the link is full, one ENCKE_EV_WRITABLE with its id follows; ENCKE_E_NOTSUP: a field newer than this library, or a source (ENCKE_LINK_SOURCE); ENCKE_E_NOMEM: it is larger than ENCKE_OPT_MAX_MEMORY, or there is no
 /// memory for the copy; ENCKE_E_CLOSED: the encke was freed. Since 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_publish(

@@ -18,6 +18,9 @@ pub const ENCKE_LINK_REPORT: u32 = 1;
 /// encke_link_options: no message is sent twice: what was on its way when the connection was lost comes back as
 /// ENCKE_LINK_RETURNED.
 pub const ENCKE_LINK_ONCE: u32 = 2;
+/// encke_link_options: the URL is one source of any server, whole, with its query: text/event-stream, or
+/// multipart/x-mixed-replace. Without a port 80 (https: 443), without a path "/".
+pub const ENCKE_LINK_SOURCE: u32 = 4;
 
 /// ENCKE_EV_LINK: connected, and the other end agreed. After it was down: it goes on without loss unless ENCKE_LINK_GAP says
 /// otherwise.
@@ -25,9 +28,11 @@ pub const ENCKE_LINK_UP: i32 = 1;
 /// ENCKE_EV_LINK: lost, or it could not be reached; data is one line that says why. It is tried again.
 pub const ENCKE_LINK_DOWN: i32 = 2;
 /// ENCKE_EV_LINK: the server answered a subscription with another status than 200: it is in `more`. It is tried again after the
-/// longest pause; after 408, 425, 429, 500 and 502 to 504 as after a lost connection.
+/// longest pause; after 408, 425, 429, 500 and 502 to 504 as after a lost connection. After 204 of a source it is over. data is
+/// where a redirect points to: it is not followed.
 pub const ENCKE_LINK_REFUSED: i32 = 3;
-/// ENCKE_EV_LINK: of a subscription that came back: messages may have been missed.
+/// ENCKE_EV_LINK: of a subscription that came back: messages may have been missed. Of a source of events also: one was larger than
+/// max_message and left out.
 pub const ENCKE_LINK_GAP: i32 = 4;
 /// ENCKE_EV_LINK, with ENCKE_LINK_REPORT: of the messages that encke_publish took for this link, numbered from 1, all up to
 /// `cookie` were acknowledged or have come back.
@@ -54,21 +59,26 @@ pub struct encke_link_options {
     pub queue_messages: u64,
     /// Bytes of a message from the bus at the most; a larger one ends its connection. 0: 16 MiB.
     pub max_message: u64,
-    /// ENCKE_LINK_REPORT, ENCKE_LINK_ONCE
+    /// ENCKE_LINK_REPORT, ENCKE_LINK_ONCE, ENCKE_LINK_SOURCE
     pub flags: u32,
     /// Messages on their way at the same time; 0: 64; 1: one after the other.
     pub window: u32,
+    /// ws and wss: the subprotocol that is asked for; a server may do without it.
+    pub protocol: encke_str,
 }
 
 /// Opens a link to a bus: "http://127.0.0.1:8888/msgbus/", "https://[::1]:4444/bus/", "unix:/run/x.sock:/msgbus/". Without a
 /// port 8888 (https: 4444), without a path "/msgbus/"; NULL: http://127.0.0.1:8888/msgbus/. A path ends in '/': the names of
 /// channels stand behind it. Connections are made when something is published or subscribed, kept, and made anew when they are
-/// lost, all inside encke_run. *link gets its id, for encke_publish, encke_subscribe, encke_unsubscribe, encke_set_user and
+/// lost, all inside encke_run.
+/// "ws://127.0.0.1/path?query" and "wss://..." are a WebSocket that is listened to, and with ENCKE_LINK_SOURCE any http, https or
+/// unix URL is one stream of any server: each is a source, of which encke_link_subscribe makes a connection, whatever name the
+/// channel has there; nothing is published to it. *link gets its id, for encke_publish, encke_subscribe, encke_unsubscribe, encke_set_user and
 /// encke_close. What happens is told by ENCKE_EV_LINK and ENCKE_EV_MESSAGE. Pass sizeof(encke_link_options); options may be NULL
 /// with 0. [loop thread]
 /// ENCKE_E_INVAL: the URL or an option is not understood, encke_last_error() says what is wrong with it; ENCKE_E_TLS: ca_pem, or
 /// the system, has no usable certificate; ENCKE_E_NOTSUP: this build has no links (encke_has_feature("links")), or https and no
-/// TLS, or a flag or field newer than this library; ENCKE_E_SYS: no random numbers; ENCKE_E_NOMEM. Since 0.1. RFC 7617.
+/// TLS, or a flag or field newer than this library; ENCKE_E_SYS: no random numbers; ENCKE_E_NOMEM. Since 0.1. RFC 7617; RFC 6455, 4.1.
 #[no_mangle]
 pub unsafe extern "C" fn encke_link_open(
     e: *mut encke,
@@ -107,7 +117,7 @@ unsafe fn check(options: *const encke_link_options, size: usize) -> Result<Optio
     // SAFETY: the caller's promise; every bit pattern is an encke_link_options.
     unsafe {
         let options = input::grown(options, size, LEAST_OPTIONS, "the options")?;
-        let unknown = options.flags & !(ENCKE_LINK_REPORT | ENCKE_LINK_ONCE);
+        let unknown = options.flags & !(ENCKE_LINK_REPORT | ENCKE_LINK_ONCE | ENCKE_LINK_SOURCE);
         if unknown != 0 {
             return Err(Error::NotSupported(format!("flags {:#x}: unknown bits", unknown).into()));
         }
@@ -122,6 +132,8 @@ unsafe fn check(options: *const encke_link_options, size: usize) -> Result<Optio
             window: options.window,
             reports: options.flags & ENCKE_LINK_REPORT != 0,
             once: options.flags & ENCKE_LINK_ONCE != 0,
+            source: options.flags & ENCKE_LINK_SOURCE != 0,
+            protocol: utf8(&options.protocol, "protocol")?.into(),
         })
     }
 }
@@ -130,7 +142,8 @@ unsafe fn check(options: *const encke_link_options, size: usize) -> Result<Optio
 /// encke_close ends it alone. "": every channel. Of `how` types, from and since are looked at; NULL with 0: everything. Pass
 /// sizeof(encke_subscription). [loop thread]
 /// ENCKE_E_GONE: no such link; ENCKE_E_INVAL: bad name, list or position, or out is NULL; ENCKE_E_NOTSUP: a flag or field newer
-/// than this library, or one that a link has no use for. Since 0.1.
+/// than this library, or one that a link has no use for, or types and from of a source. Since 0.1.
+/// https://html.spec.whatwg.org/multipage/server-sent-events.html
 #[no_mangle]
 pub unsafe extern "C" fn encke_link_subscribe(
     e: *mut encke,

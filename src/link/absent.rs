@@ -1,5 +1,7 @@
 //! Stands in for links in builds without them: there are none, and every function says so.
 
+mod options;
+
 use std::sync::Arc;
 
 use crate::engine::id::{Id, Tag};
@@ -7,27 +9,7 @@ use crate::engine::Error;
 use crate::io::driver::Driver;
 use crate::push::message::Parts;
 
-#[derive(Debug, Default)]
-pub struct Options {
-    pub user: Box<str>,
-    pub password: Box<str>,
-    pub ca_pem: Vec<u8>,
-    pub retry_max: u64,
-    pub queue_bytes: u64,
-    pub queue_messages: u64,
-    pub max_message: u64,
-    pub window: u32,
-    pub reports: bool,
-    pub once: bool,
-}
-
-#[derive(Debug, Clone)]
-pub struct Wish {
-    pub channel: Arc<str>,
-    pub types: Box<str>,
-    pub from: Box<str>,
-    pub since: Vec<u8>,
-}
+pub use options::{Options, Wish};
 
 pub mod door {
     use super::*;

@@ -8,6 +8,7 @@ pub const LONGEST: u64 = 30_000;
 
 #[derive(Debug)]
 pub struct Backoff {
+    first: u64,
     most: u64,
     next: u64,
 }
@@ -15,7 +16,14 @@ pub struct Backoff {
 impl Backoff {
     pub fn new(most: u64) -> Backoff {
         let most = if most == 0 { LONGEST } else { most };
-        Backoff { most, next: FIRST.min(most) }
+        let first = FIRST.min(most);
+        Backoff { first, most, next: first }
+    }
+
+    /// The server wishes that its clients wait so long: as far as the host lets it.
+    pub fn begin_with(&mut self, milliseconds: u64) {
+        self.first = milliseconds.clamp(FIRST.min(self.most), self.most);
+        self.next = self.next.max(self.first);
     }
 
     /// The pause before the next attempt: a half of it is certain, the other is chance.
@@ -40,7 +48,7 @@ impl Backoff {
 
     /// It does what it is for.
     pub fn succeeded(&mut self) {
-        self.next = FIRST.min(self.most);
+        self.next = self.first;
     }
 }
 
@@ -67,6 +75,21 @@ mod tests {
         assert!(backoff.longest(0) >= 500);
         backoff.succeeded();
         assert!(backoff.pause(0) <= 100);
+    }
+
+    #[test]
+    fn a_server_may_wish_for_longer_pauses() {
+        let mut backoff = Backoff::new(5_000);
+        backoff.begin_with(3_000);
+        assert!((1_500..=3_000).contains(&backoff.pause(7)));
+        assert!(backoff.pause(0) >= 2_500);
+        backoff.succeeded();
+        assert!(backoff.pause(0) >= 1_500);
+        backoff.begin_with(u64::MAX);
+        assert!(backoff.pause(u64::MAX) <= 5_000);
+        backoff.begin_with(0);
+        backoff.succeeded();
+        assert!((50..=100).contains(&backoff.pause(1)));
     }
 
     #[test]

@@ -16,18 +16,28 @@ use crate::push::message::Parts;
 #[derive(Debug)]
 pub struct Door {
     pub owner: Arc<Owner>,
+    /// There is nothing but something to be listened to.
+    source: bool,
     queue: Mutex<Queue>,
     /// The loop thread was told and has not looked yet.
     announced: AtomicBool,
 }
 
 impl Door {
-    pub fn new(owner: Arc<Owner>, queue: Queue) -> Door {
-        Door { owner, queue: Mutex::new(queue), announced: AtomicBool::new(false) }
+    pub fn new(owner: Arc<Owner>, queue: Queue, source: bool) -> Door {
+        Door { owner, source, queue: Mutex::new(queue), announced: AtomicBool::new(false) }
     }
 
     pub fn queue(&self) -> MutexGuard<'_, Queue> {
         lock(&self.queue)
+    }
+
+    /// Whether this can be subscribed: what a source sends is not chosen by patterns.
+    pub fn check(&self, wish: &Wish) -> Result<(), Error> {
+        if self.source && !(wish.types.is_empty() && wish.from.is_empty()) {
+            return Err(Error::NotSupported("the link is a source: it knows no types and from".into()));
+        }
+        Ok(())
     }
 
     /// To be called before looking at the queue, so that what comes in the meantime is announced again.
@@ -95,6 +105,9 @@ impl Doors {
     /// Takes a message; true: the loop thread is to be told.
     pub fn publish(&self, id: Id, channel: &str, make: impl FnOnce() -> Parts) -> Result<bool, Error> {
         let door = self.door(id)?;
+        if door.source {
+            return Err(Error::NotSupported("the link is a source: nothing is published there".into()));
+        }
         door.queue().push(channel, make).map_err(|full| match full {
             Full::Now => Error::Again,
             Full::ForEver => Error::Gone,
@@ -107,7 +120,7 @@ impl Doors {
     }
 
     pub fn follow(&self, link: Id, wish: Wish) -> Result<(), Error> {
-        self.door(link)?;
+        self.door(link)?.check(&wish)?;
         self.say(Command::Follow { link, wish });
         Ok(())
     }

@@ -7,17 +7,21 @@
 mod backoff;
 mod dns;
 pub mod door;
+pub mod event_stream;
 mod names;
 #[cfg(not(feature = "tls"))]
 mod no_tls;
-mod parts;
+mod options;
+pub mod parts;
 mod publisher;
 mod queue;
-mod response;
+pub mod reader;
+pub mod response;
 mod stream;
 mod subscriber;
 mod system_names;
 mod url;
+pub mod websocket;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -36,6 +40,7 @@ use crate::io::tasks::{Job, Reactor, Signal};
 
 use door::{Command, Door, Doors};
 use names::Names;
+pub use options::{Options, Wish};
 use publisher::{give_back_all, Publisher};
 use queue::{Limits, Queue};
 use stream::Trust;
@@ -56,35 +61,13 @@ pub mod state {
     pub const CLOSED: i32 = 7;
 }
 
-/// How a link is to be. Zero is the usual.
-#[derive(Debug, Default)]
-pub struct Options {
-    pub user: Box<str>,
-    pub password: Box<str>,
-    pub ca_pem: Vec<u8>,
-    pub retry_max: u64,
-    pub queue_bytes: u64,
-    pub queue_messages: u64,
-    pub max_message: u64,
-    pub window: u32,
-    pub reports: bool,
-    pub once: bool,
-}
-
-/// What a subscription is to bring.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    pub channel: Arc<str>,
-    pub types: Box<str>,
-    pub from: Box<str>,
-    pub since: Vec<u8>,
-}
-
 /// What all tasks of a link share.
 #[derive(Debug)]
 pub struct Link {
     reactor: Rc<Reactor>,
     url: Url,
+    /// The subprotocol that a WebSocket is asked for.
+    protocol: Box<str>,
     names: Rc<Names>,
     trust: Option<Trust>,
     user: Box<str>,
@@ -194,7 +177,7 @@ impl Links {
     }
 
     pub fn open(&mut self, driver: &mut Driver, url: &str, options: Options) -> Result<Id, Error> {
-        let url = url::parse(url).map_err(Error::invalid)?;
+        let url = url::parse(url, options.source).map_err(Error::invalid)?;
         if options.user.contains(':') {
             return Err(Error::invalid("user contains ':', which ends it"));
         }
@@ -202,6 +185,12 @@ impl Links {
             if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
                 return Err(Error::invalid(format!("{what} contains a control character")));
             }
+        }
+        if !options.protocol.is_empty() && !url.websocket {
+            return Err(Error::invalid("protocol: the URL is no WebSocket"));
+        }
+        if !options.protocol.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte)) {
+            return Err(Error::invalid("protocol is no token"));
         }
         let trust = trust(&url, &options.ca_pem)?;
         let mut seed = [0; 8];
@@ -216,10 +205,11 @@ impl Links {
         });
         let id = self.make_id()?;
         let owner = Owner::new(id, Arc::new(AtomicU64::new(0)));
-        let door = Arc::new(Door::new(owner, queue));
+        let door = Arc::new(Door::new(owner, queue, url.target.is_some()));
         let link = Rc::new(Link {
             reactor: driver.tasks().reactor().clone(),
             url,
+            protocol: options.protocol,
             names: self.names.clone(),
             trust,
             user: options.user,
@@ -238,7 +228,9 @@ impl Links {
 
     /// A subscription under an id of its own.
     pub fn subscribe(&mut self, driver: &mut Driver, link: Id, wish: Wish) -> Result<Id, Error> {
-        let shared = self.links.get(&link.0).ok_or(Error::Gone)?.link.clone();
+        let opened = self.links.get(&link.0).ok_or(Error::Gone)?;
+        opened.door.check(&wish)?;
+        let shared = opened.link.clone();
         let id = self.make_id()?;
         let owner = Owner::new(id, Arc::new(AtomicU64::new(0)));
         self.doors.add_subscription(&owner);
@@ -343,10 +335,7 @@ fn last_word(owner: &Arc<Owner>) -> Box<Word> {
 }
 
 fn begin(driver: &mut Driver, link: &Rc<Link>, owner: &Arc<Owner>, wish: Wish) -> Job {
-    let query = subscriber::query(&wish);
-    let Wish { channel, since, .. } = wish;
-    let (link, owner) = (link.clone(), owner.clone());
-    let subscriber = Subscriber { link, owner, channel, query, position: since, left_out: false };
+    let subscriber = Subscriber::new(link.clone(), owner.clone(), wish);
     driver.tasks().spawn(subscriber.run())
 }
 
@@ -355,7 +344,7 @@ fn trust(url: &Url, ca_pem: &[u8]) -> Result<Option<Trust>, Error> {
     let Some(name) = &url.tls else {
         return match ca_pem.is_empty() {
             true => Ok(None),
-            false => Err(Error::invalid("ca_pem: the URL is not https")),
+            false => Err(Error::invalid("ca_pem: the URL is neither https nor wss")),
         };
     };
     if !crate::tls::is_name(name) {

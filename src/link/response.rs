@@ -6,6 +6,8 @@ use crate::http1::chunked::Decoder;
 /// Bytes of a head at the most.
 pub const MAX_HEAD: usize = 16 << 10;
 const MAX_FIELDS: usize = 64;
+/// Bytes of a URL that is only shown.
+const MAX_LOCATION: usize = 1024;
 /// 1xx heads in front of an answer.
 const MAX_INFORMATIONAL: u32 = 8;
 
@@ -19,10 +21,39 @@ pub struct Head {
     pub framing: Framing,
     /// The connection ends with this answer.
     pub close: bool,
-    pub boundary: Vec<u8>,
+    pub media: Media,
     pub position: Vec<u8>,
     /// Encke-Recovered.
     pub recovered: Option<bool>,
+    /// The body has a content coding.
+    pub coded: bool,
+    /// Where a redirect points to.
+    pub location: Vec<u8>,
+    /// What a server says that changes to WebSocket.
+    pub upgrade: Upgrade,
+}
+
+/// What the body is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Media {
+    #[default]
+    Other,
+    /// multipart/x-mixed-replace with this boundary.
+    Parts(Vec<u8>),
+    /// text/event-stream
+    Events,
+}
+
+/// The fields of RFC 6455, 4.2.2.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Upgrade {
+    /// Upgrade says so, and Connection too.
+    pub to_websocket: bool,
+    pub connection: bool,
+    /// Sec-WebSocket-Accept.
+    pub accept: Vec<u8>,
+    pub protocol: Vec<u8>,
+    pub extensions: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,19 +66,20 @@ pub enum Framing {
     Close,
 }
 
-/// Takes a head from the front of `input`: it and its length. `None`: more is needed.
-pub fn parse(input: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
+/// Takes a head from the front of `input`: it and its length. `None`: more is needed. `switching`: a 101 is an answer to what
+/// was asked.
+pub fn parse(input: &[u8], switching: bool) -> Result<Option<(Head, usize)>, Fault> {
     let mut start = 0;
     for _ in 0..=MAX_INFORMATIONAL {
         match parse_one(&input[start..])? {
             None if input.len() >= MAX_HEAD => return Err("the head of the answer is too large".into()),
             None => return Ok(None),
-            Some((head, n)) if head.status < 200 => {
-                if head.status == 101 {
-                    return Err("101: nobody asked for another protocol".into());
-                }
-                start += n;
+            // However it came.
+            Some((_, n)) if start + n > MAX_HEAD => return Err("the head of the answer is too large".into()),
+            Some((head, _)) if head.status == 101 && !switching => {
+                return Err("101: nobody asked for another protocol".into());
             }
+            Some((head, n)) if head.status < 200 && head.status != 101 => start += n,
             Some((head, n)) => return Ok(Some((head, start + n))),
         }
     }
@@ -88,12 +120,18 @@ fn parse_one(input: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
             for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                 if option.eq_ignore_ascii_case(b"close") {
                     head.close = true;
+                } else if option.eq_ignore_ascii_case(b"upgrade") {
+                    head.upgrade.connection = true;
                 } else if old && option.eq_ignore_ascii_case(b"keep-alive") {
                     head.close = false;
                 }
             }
         } else if is("content-type") {
-            head.boundary = boundary(value).unwrap_or_default();
+            head.media = media(value);
+        } else if is("content-encoding") {
+            head.coded = !value.eq_ignore_ascii_case(b"identity");
+        } else if is("location") && value.len() <= MAX_LOCATION && value.iter().all(u8::is_ascii_graphic) {
+            head.location = value.to_vec();
         } else if is("encke-position") && is_position(value) {
             head.position = value.to_vec();
         } else if is("encke-recovered") {
@@ -102,6 +140,8 @@ fn parse_one(input: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
                 b"no" => Some(false),
                 _ => None,
             };
+        } else if status == 101 {
+            head.upgrade.take(field.name, value)?;
         }
     }
     head.framing = match (status, chunked, length) {
@@ -119,6 +159,33 @@ fn parse_one(input: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
 /// What a server may say of where a stream is, and will be told again.
 pub fn is_position(value: &[u8]) -> bool {
     (1..=255).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
+}
+
+impl Upgrade {
+    fn take(&mut self, name: &str, value: &[u8]) -> Result<(), Fault> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is("upgrade") {
+            self.to_websocket = value.eq_ignore_ascii_case(b"websocket");
+        } else if is("sec-websocket-accept") || is("sec-websocket-protocol") {
+            let once = if is("sec-websocket-accept") { &mut self.accept } else { &mut self.protocol };
+            if !once.is_empty() {
+                return Err(format!("{name} comes twice").into());
+            }
+            *once = value.to_vec();
+        } else if is("sec-websocket-extensions") {
+            self.extensions |= !value.is_empty();
+        }
+        Ok(())
+    }
+}
+
+fn media(value: &[u8]) -> Media {
+    let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    match boundary(value) {
+        Some(boundary) => Media::Parts(boundary),
+        None if kind.eq_ignore_ascii_case(b"text/event-stream") => Media::Events,
+        None => Media::Other,
+    }
 }
 
 /// The boundary of multipart/x-mixed-replace (RFC 2046, 5.1.1), quoted or not.
@@ -242,11 +309,11 @@ impl Answers {
                 return Ok(false);
             }
             let parsed = if self.kept.is_empty() {
-                parse(input)?.inspect(|(_, n)| input = &input[*n..])
+                parse(input, false)?.inspect(|(_, n)| input = &input[*n..])
             } else {
                 let before = self.kept.len();
                 self.kept.extend_from_slice(&input[..input.len().min(MAX_HEAD)]);
-                let parsed = parse(&self.kept)?;
+                let parsed = parse(&self.kept, false)?;
                 if let Some((_, n)) = &parsed {
                     input = &input[n - before..];
                     self.kept = Vec::new();
@@ -279,7 +346,7 @@ mod tests {
     use super::*;
 
     fn head(text: &str) -> Result<Option<(Head, usize)>, Fault> {
-        parse(text.as_bytes())
+        parse(text.as_bytes(), false)
     }
 
     #[test]
@@ -290,13 +357,13 @@ mod tests {
         let (found, n) = head(msgbus).unwrap().unwrap();
         assert_eq!(n, msgbus.len());
         assert_eq!((found.status, found.framing, found.close), (200, Framing::Chunked, false));
-        assert_eq!(found.boundary, b"00MsgBus00");
+        assert_eq!(found.media, Media::Parts(b"00MsgBus00".to_vec()));
         for cut in 0..msgbus.len() {
             assert_eq!(head(&msgbus[..cut]), Ok(None), "{cut}");
         }
         let old = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=\"a b\"\r\n\r\n";
         let (found, _) = head(old).unwrap().unwrap();
-        assert_eq!((found.framing, found.close, &found.boundary[..]), (Framing::Close, true, &b"a b"[..]));
+        assert_eq!((found.framing, found.close, found.media), (Framing::Close, true, Media::Parts(b"a b".to_vec())));
         let ours = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nEncke-Position: 1:2\r\nEncke-Recovered: no\r\n\
                     Content-Length: 5\r\nConnection: close\r\n\r\n";
         let (found, n) = head(ours).unwrap().unwrap();
@@ -305,6 +372,31 @@ mod tests {
         assert_eq!(found.position, b"1:2");
         let (found, _) = head("HTTP/1.1 204 OK\r\nServer: msgbus\r\n\r\n").unwrap().unwrap();
         assert_eq!((found.status, found.framing, found.close), (204, Framing::Nothing, false));
+    }
+
+    #[test]
+    fn other_answers() {
+        let events =
+            "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream;charset=utf-8\r\nContent-Encoding: gzip\r\n\r\n";
+        let (found, _) = head(events).unwrap().unwrap();
+        assert_eq!((found.media, found.coded, found.framing), (Media::Events, true, Framing::Close));
+        let moved = "HTTP/1.1 307 x\r\nLocation: https://a/b\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(head(moved).unwrap().unwrap().0.location, b"https://a/b");
+        let switching =
+            "HTTP/1.1 101 x\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Accept: abc=\r\n\
+                         Sec-WebSocket-Protocol: p\r\n\r\n\x01";
+        let (found, n) = parse(switching.as_bytes(), true).unwrap().unwrap();
+        assert_eq!((found.status, n), (101, switching.len() - 1));
+        let upgrade = Upgrade {
+            to_websocket: true,
+            connection: true,
+            accept: b"abc=".to_vec(),
+            protocol: b"p".to_vec(),
+            extensions: false,
+        };
+        assert_eq!(found.upgrade, upgrade);
+        let twice = "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: a\r\nSec-WebSocket-Accept: a\r\n\r\n";
+        assert!(parse(twice.as_bytes(), true).is_err());
     }
 
     #[test]
@@ -327,6 +419,7 @@ mod tests {
             assert!(head(bad).is_err(), "{bad:?}");
         }
         assert!(head(&format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(MAX_HEAD))).is_err());
+        assert!(head(&format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(MAX_HEAD))).is_err());
         assert!(head(&"HTTP/1.1 100 Continue\r\n\r\n".repeat(20)).is_err());
         assert!(head(&format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(65))).is_err());
     }

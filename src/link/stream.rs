@@ -25,6 +25,12 @@ pub use tls::{Client, Trust};
 /// Milliseconds for one address while there are others to be tried.
 const ONE_ADDRESS: u64 = 2_000;
 
+/// Why there is no connection to an address, and whether there was one.
+struct Failed {
+    shaking: bool,
+    why: Fault,
+}
+
 #[derive(Debug)]
 pub struct Stream {
     port: Port,
@@ -74,26 +80,42 @@ impl Stream {
                 addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)).collect()
             }
         };
-        let mut last = None;
+        let tls = url.tls.as_deref().zip(trust);
+        let mut failed: Option<Failed> = None;
         for (i, address) in addresses.iter().enumerate() {
-            let what = format!("connect to {address}");
-            let result = match dial(*address) {
-                Ok(dialled) if i + 1 == addresses.len() => established(reactor, dialled, &what).await,
-                Ok(dialled) => within(reactor, ONE_ADDRESS, "late", established(reactor, dialled, &what)).await,
-                Err(errno) => Err(fault(&what, errno)),
+            let mut shaking = false;
+            let attempt = Stream::to(reactor, *address, tls, &mut shaking);
+            let result = match i + 1 == addresses.len() {
+                true => attempt.await,
+                false => within(reactor, ONE_ADDRESS, "no handshake in 2 seconds", attempt).await,
             };
             match result {
-                Ok(port) => {
-                    let mut stream = Stream::over(port);
-                    if let (Some(name), Some(trust)) = (&url.tls, trust) {
-                        stream.shake_hands(trust, name).await?;
-                    }
-                    return Ok(stream);
+                Ok(stream) => return Ok(stream),
+                // Of several failures the one that came furthest says most.
+                Err(why) if shaking || !failed.as_ref().is_some_and(|failed| failed.shaking) => {
+                    failed = Some(Failed { shaking, why });
                 }
-                Err(why) => last = Some(why),
+                Err(_) => {}
             }
         }
-        Err(last.unwrap_or_else(|| "the host has no address".into()))
+        Err(failed.map_or_else(|| "the host has no address".into(), |failed| failed.why))
+    }
+
+    /// Connects to this address, and shakes hands.
+    async fn to(
+        reactor: &Rc<Reactor>,
+        address: SocketAddr,
+        tls: Option<(&str, &Trust)>,
+        shaking: &mut bool,
+    ) -> Result<Stream, Fault> {
+        let what = format!("connect to {address}");
+        let dialled = dial(address).map_err(|errno| fault(&what, errno))?;
+        let mut stream = Stream::over(established(reactor, dialled, &what).await?);
+        if let Some((name, trust)) = tls {
+            *shaking = true;
+            stream.shake_hands(trust, name).await?;
+        }
+        Ok(stream)
     }
 
     fn over(port: Port) -> Stream {

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::backoff::Backoff;
-use super::parts::{Parts, Terms};
-use super::response::{parse, Body, Fault, Head};
+use super::parts::Terms;
+use super::reader::Reader;
+use super::response::{parse, Fault, Head, Media};
 use super::stream::{within, Stream};
 use super::url::append_value;
+use super::websocket::{Handshake, Socket};
 use super::{is_passing, state, Link, Wish};
 use crate::engine::word::{Owner, Topic, Word};
 use crate::io::tasks::Reactor;
@@ -31,12 +33,15 @@ pub struct Subscriber {
     pub position: Vec<u8>,
     /// A message was left out.
     pub left_out: bool,
+    /// Milliseconds before it comes back, as the server wishes.
+    pub retry: Option<u64>,
 }
 
 /// How an attempt ended.
 enum Ended {
     Lost(Fault),
-    Refused(u16),
+    /// With this status, and where the server points to.
+    Refused(u16, Vec<u8>),
 }
 
 impl From<Fault> for Ended {
@@ -64,7 +69,7 @@ impl Drop for Kept {
     }
 }
 
-pub fn query(wish: &Wish) -> Box<str> {
+fn query(wish: &Wish) -> Box<str> {
     let mut query = Vec::new();
     for (name, list) in [(&b"type="[..], &wish.types), (b"sender=", &wish.from)] {
         if !list.is_empty() {
@@ -77,6 +82,12 @@ pub fn query(wish: &Wish) -> Box<str> {
 }
 
 impl Subscriber {
+    pub fn new(link: Rc<Link>, owner: Arc<Owner>, wish: Wish) -> Subscriber {
+        let query = query(&wish);
+        let Wish { channel, since: position, .. } = wish;
+        Subscriber { link, owner, channel, query, position, left_out: false, retry: None }
+    }
+
     pub async fn run(mut self) {
         let link = self.link.clone();
         let mut backoff = Backoff::new(link.retry_max);
@@ -94,6 +105,9 @@ impl Subscriber {
                 backoff.held(now - since);
                 told = None;
             }
+            if let Some(retry) = self.retry {
+                backoff.begin_with(retry);
+            }
             let pause = match ended {
                 Ended::Lost(why) => {
                     if told != Some(0) {
@@ -104,12 +118,17 @@ impl Subscriber {
                     }
                     backoff.pause(link.random())
                 }
-                Ended::Refused(status) => {
+                Ended::Refused(status, location) => {
                     if told != Some(status) {
                         told = Some(status);
                         let mut word = self.word(state::REFUSED);
                         word.status = status.into();
+                        word.text = String::from_utf8(location).unwrap_or_default().into();
                         link.reactor.tell(word);
+                    }
+                    // So a server of events says that there is no more (HTML, 9.2.2).
+                    if status == 204 && link.url.target.is_some() {
+                        return;
                     }
                     match is_passing(status) {
                         true => backoff.pause(link.random()),
@@ -132,41 +151,56 @@ impl Subscriber {
         let link = self.link.clone();
         let reactor = &link.reactor;
         // What it takes to begin is not kept for as long as it lasts: most of its life a subscription waits.
-        let (mut stream, mut parts, rest) = Box::pin(self.begin(before, up)).await?;
+        let (mut stream, mut reader, rest) = Box::pin(self.begin(before, up)).await?;
         let mut kept = Kept(reactor.clone(), 0);
-        if self.receive(&mut parts, &rest, &mut kept)? {
-            return Err(Ended::Lost("the server ended the stream".into()));
-        }
+        let mut over = self.receive(&mut reader, &rest, &mut kept);
+        let mut open = true;
         drop(rest);
         loop {
+            answer(&mut reader, &mut stream).await?;
+            match (over?, open) {
+                (true, _) => return Err(Ended::Lost("the server ended the stream".into())),
+                (_, false) => return Err(Ended::Lost("the server closed the connection".into())),
+                _ => {}
+            }
             poll_fn(|context| reactor.poll_room(context)).await;
-            let mut over = Ok(false);
-            let open = poll_fn(|context| {
+            over = Ok(false);
+            open = poll_fn(|context| {
                 let open = stream.poll_receive(context, &mut |bytes| {
                     if matches!(over, Ok(false)) {
-                        over = self.receive(&mut parts, bytes, &mut kept);
+                        over = self.receive(&mut reader, bytes, &mut kept);
                     }
                 });
                 let _ = stream.poll_send(context);
                 open
             })
             .await?;
-            match (over?, open) {
-                (true, _) => return Err(Ended::Lost("the server ended the stream".into())),
-                (_, false) => return Err(Ended::Lost("the server closed the connection".into())),
-                _ => {}
-            }
         }
     }
 
-    fn request(&self) -> Vec<u8> {
+    fn request(&self, handshake: Option<&Handshake>) -> Vec<u8> {
+        let url = &self.link.url;
         let mut request = Vec::with_capacity(256);
         request.extend_from_slice(b"GET ");
-        request.extend_from_slice(location::of(&self.link.url.prefix, &self.channel).as_bytes());
-        request.extend_from_slice(self.query.as_bytes());
+        match &url.target {
+            Some(target) => request.extend_from_slice(target.as_bytes()),
+            None => {
+                request.extend_from_slice(location::of(&url.prefix, &self.channel).as_bytes());
+                request.extend_from_slice(self.query.as_bytes());
+            }
+        }
         request.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-        request.extend_from_slice(self.link.url.authority.as_bytes());
-        request.extend_from_slice(b"\r\nUser-Agent: encke\r\nAccept: multipart/x-mixed-replace\r\n");
+        request.extend_from_slice(url.authority.as_bytes());
+        request.extend_from_slice(b"\r\nUser-Agent: encke\r\n");
+        request.extend_from_slice(match handshake {
+            Some(_) => b"",
+            // A bus is asked for parts alone; of others nobody knows what they have.
+            None if url.target.is_none() => b"Accept: multipart/x-mixed-replace\r\n",
+            None => b"Accept: multipart/x-mixed-replace, text/event-stream\r\nCache-Control: no-store\r\n",
+        });
+        if let Some(handshake) = handshake {
+            request.extend_from_slice(handshake.fields(&self.link.protocol).as_bytes());
+        }
         request.extend_from_slice(&self.link.authorization(""));
         if !self.position.is_empty() {
             request.extend_from_slice(b"Last-Event-ID: ");
@@ -178,19 +212,16 @@ impl Subscriber {
     }
 
     /// Connects and asks; the other end agreed, and what that means is told. With the first bytes of the stream.
-    async fn begin(&mut self, before: &mut bool, up: &mut Option<u64>) -> Result<(Stream, Parts, Vec<u8>), Ended> {
+    async fn begin(&mut self, before: &mut bool, up: &mut Option<u64>) -> Result<(Stream, Reader, Vec<u8>), Ended> {
         let link = self.link.clone();
         let reactor = &link.reactor;
         let connect = Stream::connect(reactor, &link.url, &link.names, link.trust.as_ref());
         let mut stream = within(reactor, CONNECT, "no connection in 10 seconds", connect).await?;
-        stream.queue(&self.request())?;
-        let (head, rest) = within(reactor, ANSWER, "no answer in 30 seconds", ask(&mut stream)).await?;
-        if head.status != 200 {
-            return Err(Ended::Refused(head.status));
-        }
-        if head.boundary.is_empty() {
-            return Err(Ended::Lost("the answer is no multipart/x-mixed-replace: is there a bus at this URL?".into()));
-        }
+        let handshake = if link.url.websocket { Some(Handshake::new()?) } else { None };
+        stream.queue(&self.request(handshake.as_ref()))?;
+        let asked = ask(&mut stream, handshake.is_some());
+        let (head, rest) = within(reactor, ANSWER, "no answer in 30 seconds", asked).await?;
+        let reader = self.reader(&head, handshake)?;
         *up = Some(reactor.now());
         poll_fn(|context| reactor.poll_room(context)).await;
         reactor.tell(self.word(state::UP));
@@ -199,19 +230,40 @@ impl Subscriber {
         if std::mem::replace(before, true) && (!whole || left_out) {
             reactor.tell(self.word(state::GAP));
         }
-        // Who was given everything goes on from what comes of it, not from where the stream is now.
-        if !whole {
+        // Who was given everything goes on from what comes of it, not from where the stream is now. Who says nothing of
+        // positions but in its events may have understood ours all the same.
+        if !whole && (head.media != Media::Events || !head.position.is_empty()) {
             self.position = head.position;
         }
-        let parts = Parts::new(Body::new(head.framing), &head.boundary);
-        Ok((stream, parts, rest))
+        Ok((stream, reader, rest))
+    }
+
+    /// What is to be read behind this answer, if it is one to what was asked.
+    fn reader(&self, head: &Head, handshake: Option<Handshake>) -> Result<Reader, Ended> {
+        match (handshake, head.status) {
+            (Some(handshake), 101) => {
+                handshake.check(head, &self.link.protocol)?;
+                return Ok(Reader::Socket(Box::new(Socket::new(&head.upgrade.protocol))));
+            }
+            (Some(_), 200) => return Err(Ended::Lost("the answer is no WebSocket: is there one at this URL?".into())),
+            (None, 200) => {}
+            (_, status) => return Err(Ended::Refused(status, head.location.clone())),
+        }
+        if head.coded {
+            return Err(Ended::Lost("the answer has a content coding that nobody asked for".into()));
+        }
+        let goes_on = if head.position.is_empty() { &self.position } else { &head.position };
+        Reader::of(head, goes_on).ok_or(Ended::Lost(match self.link.url.target {
+            Some(_) => "the answer is neither multipart/x-mixed-replace nor text/event-stream".into(),
+            None => "the answer is no multipart/x-mixed-replace: is there a bus at this URL?".into(),
+        }))
     }
 
     /// Takes some of the stream; true: it has ended.
-    fn receive(&mut self, parts: &mut Parts, bytes: &[u8], kept: &mut Kept) -> Result<bool, Fault> {
-        let Subscriber { link, owner, channel, position, left_out, .. } = self;
+    fn receive(&mut self, reader: &mut Reader, bytes: &[u8], kept: &mut Kept) -> Result<bool, Fault> {
+        let Subscriber { link, owner, channel, position, .. } = self;
         let terms = Terms { channel, prefix: &link.url.prefix, max_message: link.max_message };
-        let over = parts.receive(bytes, &terms, &mut |part| {
+        let over = reader.receive(bytes, &terms, &mut |part| {
             if !part.position.is_empty() {
                 *position = part.position;
             }
@@ -219,19 +271,46 @@ impl Subscriber {
             word.letter = Some(part.letter);
             link.reactor.tell(word);
         });
-        if !parts.refused.is_empty() {
-            // Asked for again it would be refused again, for ever.
-            *position = std::mem::take(&mut parts.refused);
-            *left_out = true;
+        match reader {
+            Reader::Parts(parts) if !parts.refused.is_empty() => {
+                // Asked for again it would be refused again, for ever.
+                self.position = std::mem::take(&mut parts.refused);
+                self.left_out = true;
+            }
+            Reader::Events(both) => {
+                let events = &mut both.1;
+                self.retry = events.retry;
+                if self.position != events.last_id {
+                    self.position.clone_from(&events.last_id);
+                }
+                if std::mem::take(&mut events.left_out) {
+                    self.link.reactor.tell(self.word(state::GAP));
+                }
+            }
+            _ => {}
         }
         let over = over?;
-        kept.now(parts.kept())?;
+        kept.now(reader.kept())?;
         Ok(over)
     }
 }
 
+/// Bytes of answers that may wait until the server takes them.
+const MAX_ANSWERS: usize = 4096;
+
+/// What a server wants to hear: who does not take it gets no more of it.
+async fn answer(reader: &mut Reader, stream: &mut Stream) -> Result<(), Fault> {
+    let Reader::Socket(socket) = reader else { return Ok(()) };
+    let answer = std::mem::take(&mut socket.answer);
+    if !answer.is_empty() && stream.unsent() < MAX_ANSWERS {
+        stream.queue(&answer)?;
+        poll_fn(|context| std::task::Poll::Ready(stream.poll_send(context))).await.is_ready();
+    }
+    Ok(())
+}
+
 /// Sends what is queued and reads the head of the answer; with what came behind it.
-async fn ask(stream: &mut Stream) -> Result<(Head, Vec<u8>), Fault> {
+async fn ask(stream: &mut Stream, switching: bool) -> Result<(Head, Vec<u8>), Fault> {
     let mut kept = Vec::new();
     loop {
         let open = poll_fn(|context| {
@@ -241,7 +320,7 @@ async fn ask(stream: &mut Stream) -> Result<(Head, Vec<u8>), Fault> {
             stream.poll_receive(context, &mut |bytes| kept.extend_from_slice(bytes))
         })
         .await?;
-        if let Some((head, n)) = parse(&kept)? {
+        if let Some((head, n)) = parse(&kept, switching)? {
             kept.drain(..n);
             return Ok((head, kept));
         }
@@ -264,7 +343,8 @@ mod tests {
     fn a_subscription_is_small() {
         let link = Rc::new(Link {
             reactor: Rc::default(),
-            url: parse("").unwrap(),
+            url: parse("", false).unwrap(),
+            protocol: "".into(),
             names: Rc::default(),
             trust: None,
             user: "".into(),
@@ -277,8 +357,7 @@ mod tests {
             random: Cell::new(0),
         });
         let owner = Owner::new(crate::engine::id::Id(1), Arc::new(AtomicU64::new(0)));
-        let subscriber =
-            Subscriber { link, owner, channel: "c".into(), query: "".into(), position: Vec::new(), left_out: false };
+        let subscriber = Subscriber::new(link, owner, Wish::default());
         let size = size_of_val(&subscriber.run());
         assert!(size <= 1024, "{size} bytes");
     }

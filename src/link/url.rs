@@ -1,4 +1,4 @@
-//! Owns the text by which a host names a bus. Rule: what is not understood is refused with a sentence that names it.
+//! Owns the text by which a host names a bus, or one source of any server. Rule: what is not understood is refused with a sentence that names it.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,6 +7,9 @@ use std::path::PathBuf;
 const PREFIX: &str = "/msgbus/";
 const PORT: u16 = 8888;
 const TLS_PORT: u16 = 4444;
+/// Of sources, as RFC 9110, 4.2 and RFC 6455, 3 have it.
+const WEB_PORT: u16 = 80;
+const WEB_TLS_PORT: u16 = 443;
 const MAX_URL: usize = 4096;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +27,16 @@ pub struct Url {
     pub tls: Option<Box<str>>,
     /// The Host field.
     pub authority: Box<str>,
-    /// With '/' at both ends.
+    /// What stands before the names of channels, with '/' at both ends.
     pub prefix: Box<str>,
+    /// Of a source: what is asked for, path and query.
+    pub target: Option<Box<str>>,
+    pub websocket: bool,
 }
 
-/// "http://127.0.0.1:8888/msgbus/", "https://bus.example.com/", "unix:/run/x.sock:/msgbus/"; empty: the bus of this machine.
-pub fn parse(text: &str) -> Result<Url, String> {
+/// A bus: "http://127.0.0.1:8888/msgbus/", "https://bus.example.com/", "unix:/run/x.sock:/msgbus/"; empty: that of this machine.
+/// A source: any path and query, and always "ws://" and "wss://".
+pub fn parse(text: &str, source: bool) -> Result<Url, String> {
     let text = if text.is_empty() { "http://127.0.0.1" } else { text };
     let fault = |why: &str| Err(format!("URL \"{text}\": {why}"));
     if text.len() > MAX_URL {
@@ -39,44 +46,49 @@ pub fn parse(text: &str) -> Result<Url, String> {
         return fault(&format!("the byte {byte:#04x} cannot stand in a URL"));
     }
     if let Some(rest) = text.strip_prefix("unix:") {
-        let (path, prefix) = match rest.rfind(":/") {
+        // The query of a source may be a URL itself.
+        let colon = if source { rest.find(":/") } else { rest.rfind(":/") };
+        let (path, prefix) = match colon {
             Some(at) => (&rest[..at], &rest[at + 1..]),
+            None if source => (rest, "/"),
             None => (rest, PREFIX),
         };
         if path.is_empty() {
             return fault("\"unix:\" needs the path of a socket behind it");
         }
-        if let Err(why) = check_prefix(prefix) {
-            return fault(&why);
-        }
+        let (prefix, target) = match asked(prefix, source) {
+            Ok(asked) => asked,
+            Err(why) => return fault(&why),
+        };
         return Ok(Url {
             place: Place::Unix(path.into()),
             tls: None,
             authority: "localhost".into(),
-            prefix: prefix.into(),
+            prefix,
+            target,
+            websocket: false,
         });
     }
+    let schemes = "it begins with http://, https://, unix:, ws:// or wss://";
     let Some((scheme, rest)) = text.split_once("://") else {
-        return fault("it begins with http://, https:// or unix:");
+        return fault(schemes);
     };
-    let secure = match scheme {
-        "http" => false,
-        "https" => true,
-        _ => return fault("it begins with http://, https:// or unix:"),
+    let (secure, websocket) = match scheme {
+        "http" => (false, false),
+        "https" => (true, false),
+        "ws" => (false, true),
+        "wss" => (true, true),
+        _ => return fault(schemes),
     };
-    let (authority, prefix) = match rest.find('/') {
-        Some(at) => (&rest[..at], &rest[at..]),
-        None => (rest, PREFIX),
-    };
+    let source = source || websocket;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
         return fault("user and password belong into the options");
     }
-    if authority.contains(['?', '#']) {
-        return fault("a bus has no query and no fragment");
-    }
-    if let Err(why) = check_prefix(prefix) {
-        return fault(&why);
-    }
+    let (prefix, target) = match asked(if path.is_empty() && !source { PREFIX } else { path }, source) {
+        Ok(asked) => asked,
+        Err(why) => return fault(&why),
+    };
     let (host, port) = match authority.strip_prefix('[') {
         Some(inner) => match inner.split_once(']') {
             Some((host, "")) => (host, None),
@@ -95,8 +107,12 @@ pub fn parse(text: &str) -> Result<Url, String> {
         return fault("the host is missing");
     }
     let number = match port {
-        None if secure => TLS_PORT,
-        None => PORT,
+        None => match (source, secure) {
+            (false, false) => PORT,
+            (false, true) => TLS_PORT,
+            (true, false) => WEB_PORT,
+            (true, true) => WEB_TLS_PORT,
+        },
         Some(port) => {
             let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
             match port.parse::<u16>() {
@@ -117,7 +133,24 @@ pub fn parse(text: &str) -> Result<Url, String> {
     } else {
         Place::Name(host.to_ascii_lowercase().into(), number)
     };
-    Ok(Url { place, tls: secure.then(|| host.into()), authority: authority.into(), prefix: prefix.into() })
+    let tls = secure.then(|| host.into());
+    Ok(Url { place, tls, authority: authority.into(), prefix, target, websocket })
+}
+
+/// The prefix, and of a source what it is asked for.
+type Asked = (Box<str>, Option<Box<str>>);
+
+/// What the path means.
+fn asked(path: &str, source: bool) -> Result<Asked, String> {
+    if !source {
+        check_prefix(path)?;
+        return Ok((path.into(), None));
+    }
+    if path.contains('#') {
+        return Err("a fragment is never sent".into());
+    }
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Ok(("/".into(), Some(format!("{slash}{path}").into())))
 }
 
 fn check_prefix(prefix: &str) -> Result<(), String> {
@@ -177,19 +210,52 @@ mod tests {
             ("https://[::1]:5/a/b/", "[::1]:5", Some("::1"), "[::1]:5", "/a/b/"),
             ("http://[::1]", "[::1]:8888", None, "[::1]", "/msgbus/"),
         ] {
-            let url = parse(text).unwrap();
+            let url = parse(text, false).unwrap();
             assert_eq!(url.place, Place::Address(place.parse().unwrap()), "{text}");
             assert_eq!((url.tls.as_deref(), &*url.authority, &*url.prefix), (tls, authority, prefix), "{text}");
         }
-        let url = parse("http://Bus.Example.com/x/").unwrap();
+        let url = parse("http://Bus.Example.com/x/", false).unwrap();
         assert_eq!(url.place, Place::Name("bus.example.com".into(), 8888));
         for (text, path, prefix) in [
             ("unix:/run/x", "/run/x", "/msgbus/"),
             ("unix:/run/a:b:/bus/", "/run/a:b", "/bus/"),
             ("unix:x:/", "x", "/"),
         ] {
-            let url = parse(text).unwrap();
+            let url = parse(text, false).unwrap();
             assert_eq!((url.place, &*url.prefix), (Place::Unix(path.into()), prefix), "{text}");
+        }
+    }
+
+    #[test]
+    fn sources() {
+        for (text, place, tls, target, websocket) in [
+            ("http://127.0.0.1/events?a=b&c=http://d/", "127.0.0.1:80", false, "/events?a=b&c=http://d/", false),
+            ("https://[::1]", "[::1]:443", true, "/", false),
+            ("https://[::1]:5?q", "[::1]:5", true, "/?q", false),
+            ("ws://127.0.0.1/", "127.0.0.1:80", false, "/", true),
+            ("wss://127.0.0.1:1/a/b", "127.0.0.1:1", true, "/a/b", true),
+        ] {
+            let url = parse(text, true).unwrap();
+            assert_eq!(url.place, Place::Address(place.parse().unwrap()), "{text}");
+            assert_eq!(
+                (url.tls.is_some(), url.target.as_deref(), url.websocket),
+                (tls, Some(target), websocket),
+                "{text}"
+            );
+            assert_eq!(&*url.prefix, "/");
+        }
+        assert_eq!(parse("ws://127.0.0.1/a", false), parse("ws://127.0.0.1/a", true));
+        let url = parse("unix:/run/x:/events?u=http://a/", true).unwrap();
+        assert_eq!((url.place, url.target.as_deref()), (Place::Unix("/run/x".into()), Some("/events?u=http://a/")));
+        assert_eq!(parse("unix:/run/x", true).unwrap().target.as_deref(), Some("/"));
+        for (text, what) in [
+            ("http://a/b#c", "fragment"),
+            ("ws://u:p@a/", "options"),
+            ("wss://", "host is missing"),
+            ("ws://a b/", "0x20"),
+        ] {
+            let why = parse(text, true).expect_err(text);
+            assert!(why.contains(what), "{text:?}: {why}");
         }
     }
 
@@ -222,10 +288,10 @@ mod tests {
             ("unix::/a/", "path of a socket"),
             ("unix:/run/x:/a", "does not end"),
         ] {
-            let why = parse(text).expect_err(text);
+            let why = parse(text, false).expect_err(text);
             assert!(why.contains(what), "{text:?}: {why}");
         }
-        assert!(parse(&format!("http://{}/", "a".repeat(5000))).is_err());
+        assert!(parse(&format!("http://{}/", "a".repeat(5000)), false).is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh EXAMPLES WORK [curl]: outside clients of server push against the example programs of a build; with "curl" nothing
+# run.sh EXAMPLES WORK [curl]: outside clients of server push against the example programs of a build, and encke-bus beside them; with "curl" nothing
 # but curl, which is here anyway. What a system does not have is named and left out. The last line is the sum.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -52,6 +52,12 @@ if [ "$only" != curl ]; then
     if [ -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
       rm -rf "$work/profile"
       count node "$work/browser.mjs" "$chat" "$camera" "$work"
+      if [ -x "$examples/../tools/encke-bus" ]; then
+        rm -rf "$work/profile-bus"
+        count node "$work/bus.mjs" "$examples/../tools/encke-bus" "$here/../../tools/chatdemo" "$work"
+      else
+        echo 'bus: left out, this build has no encke-bus'
+      fi
     else
       echo 'browser: left out, no chromium'
     fi

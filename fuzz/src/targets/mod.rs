@@ -3,17 +3,19 @@
 pub mod certificates;
 pub mod engine;
 pub mod http1;
+pub mod link;
 pub mod push;
 pub mod response;
 pub mod tls;
 
 pub type Target = fn(&[u8]);
 
-pub const ALL: [(&str, Target); 6] = [
+pub const ALL: [(&str, Target); 7] = [
     ("http1", http1::run),
     ("engine", engine::run),
     ("response", response::run),
     ("tls", tls::run),
     ("push", push::run),
     ("certificates", certificates::run),
+    ("link", link::run),
 ];
