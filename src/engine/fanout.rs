@@ -16,12 +16,13 @@ use crate::push::position::Position;
 use super::connection::POLLS;
 use super::event::{End, What};
 use super::exchange;
+use super::straight::Straight;
 use super::Engine;
 
 /// Messages that a subscriber may have unsent whose oldest ones are dropped: to look for one is work for each of them.
 const MOST_PIECES: usize = 1024;
 /// Bytes of messages that are put together.
-const MOST_BUNDLED: u64 = 64 << 10;
+pub(super) const MOST_BUNDLED: u64 = 64 << 10;
 
 #[derive(Debug)]
 pub struct Push {
@@ -34,6 +35,7 @@ pub struct Push {
     taken: Vec<Arc<Message>>,
     /// What the last subscriber got, if it was more than one message.
     bundle: Option<Arc<Bundle>>,
+    pub(super) straight: Straight,
 }
 
 impl Push {
@@ -45,6 +47,7 @@ impl Push {
             poll_lines: HashMap::new(),
             taken: Vec::new(),
             bundle: None,
+            straight: Straight::default(),
         }
     }
 
@@ -83,6 +86,7 @@ impl Engine {
     pub fn end_of_turns(&mut self) {
         if !self.push.feeds.is_active() {
             self.push.bundle = None;
+            self.push.straight.forget();
         }
     }
 
@@ -95,6 +99,9 @@ impl Engine {
     /// them. `None`: none is left to be looked at now.
     pub fn next_turn(&mut self, looks: &mut u32) -> Option<u32> {
         while let Some(turn) = self.push.feeds.next(looks) {
+            if let Some(connection) = self.straight_turn(turn.slot) {
+                return Some(connection);
+            }
             if let Some(connection) = self.take_turn(turn) {
                 return Some(connection);
             }

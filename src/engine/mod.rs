@@ -31,6 +31,7 @@ pub mod short;
 pub mod slab;
 pub mod socket;
 pub mod stats;
+mod straight;
 pub mod subscription;
 pub mod wheel;
 pub mod wishes;

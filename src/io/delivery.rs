@@ -1,10 +1,14 @@
 //! Owns the share of a run that goes to subscribers. Rule: a slice ends after so many sends or so much time, whichever is
 //! earlier, and what is left keeps the fd readable: publishing to very many does not keep the host from its loop.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
+
+use rustix::io::Errno;
 
 use super::clock;
 use super::driver::Driver;
+use super::socket;
 use super::wake::Waker;
 use crate::engine::mailbox::Mailbox;
 use crate::push::hub::{Hub, Outlet};
@@ -81,13 +85,34 @@ impl Driver {
         let end = clock::microseconds() + SLICE_MICROSECONDS;
         for n in 1..=sends {
             let Some(connection) = self.engine.next_turn(&mut looks) else { break };
-            self.write(connection);
+            self.give(connection);
             self.tell_wants(connection);
             if n % UNTIMED == 0 && clock::microseconds() >= end {
                 break;
             }
         }
         self.engine.end_of_turns();
+    }
+
+    /// Writes what a turn gave.
+    #[inline]
+    fn give(&mut self, connection: u32) {
+        let Some(bytes) = self.engine.straight() else { return self.write(connection) };
+        let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
+        let taken = match socket.blocked {
+            true => Err(Errno::AGAIN),
+            false => socket::transmit_alone(socket.fd.as_fd(), bytes),
+        };
+        let n = match taken {
+            Ok(n) => n,
+            Err(Errno::AGAIN) => 0,
+            Err(_) => return self.lose(connection),
+        };
+        self.sent += n as u64;
+        if !self.engine.went_straight(n) {
+            socket.blocked = true;
+            self.obey(connection);
+        }
     }
 
     /// To be called after the loop thread has published: it hears itself.

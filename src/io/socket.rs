@@ -55,6 +55,17 @@ pub fn transmit(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>], more: bool) -> Resul
     }
 }
 
+/// [`transmit`] of one piece with nothing behind it.
+#[inline]
+pub fn transmit_alone(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    loop {
+        match send(fd, bytes, NO_SIGNAL) {
+            Err(Errno::INTR) => continue,
+            result => return result,
+        }
+    }
+}
+
 /// Sends up to `n` bytes of the file from `offset`; 0: the file ends there.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn transmit_file(

@@ -190,6 +190,19 @@ pub struct Feeds {
     heard: u64,
     /// The earliest sign of life that is due; may be too early.
     beat_at: u64,
+    /// Feeds that are over: another may have the place of one.
+    closed: u64,
+}
+
+/// What is pending for a subscriber, by name: the same messages for everybody for whom this is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    feed: u32,
+    /// It has everything up to here, and is to get everything up to there.
+    has: u64,
+    heard: u64,
+    closed: u64,
+    pub form: Form,
 }
 
 impl Feeds {
@@ -321,6 +334,7 @@ impl Feeds {
             if feed.active {
                 self.active.retain(|other| *other != at);
             }
+            self.closed += 1;
             self.free.push(at);
         }
     }
@@ -479,6 +493,35 @@ impl Feeds {
             }
         }
         None
+    }
+
+    /// What is pending for a subscriber of one channel who wants all of it, and is not answered with it. `None`: to be
+    /// looked for in another way.
+    pub fn pending(&self, slot: u32) -> Option<Pending> {
+        let subscriber = self.at(slot)?;
+        let [seat] = subscriber.seats[..] else { return None };
+        if subscriber.filter.is_some() || subscriber.transport == Transport::LongPoll {
+            return None;
+        }
+        let has = subscriber.position.max(seat.from);
+        Some(Pending { feed: seat.feed, has, heard: self.heard, closed: self.closed, form: subscriber.form })
+    }
+
+    /// The messages of that name. False: something went before it was offered.
+    pub fn look_up(&self, pending: Pending, into: &mut Vec<Arc<Message>>) -> bool {
+        let Some(Some(feed)) = self.feeds.get(pending.feed as usize) else { return false };
+        let from = feed.log.partition_point(|message| message.position.n <= pending.has);
+        into.extend(feed.log.range(from..).cloned());
+        feed.lost <= pending.has
+    }
+
+    /// A subscriber was given what was pending for it.
+    #[inline]
+    pub fn given(&mut self, slot: u32) {
+        let heard = self.heard;
+        if let Some(subscriber) = self.at_mut(slot) {
+            subscriber.position = subscriber.position.max(heard);
+        }
     }
 
     /// Everything that a subscriber has not got and wants, in order; it counts as got from now on. True: something went

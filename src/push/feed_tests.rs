@@ -17,12 +17,14 @@ struct Room {
     /// What each has got.
     got: HashMap<u32, Vec<u64>>,
     heard: Vec<(String, u64)>,
+    /// What was pending under a name.
+    named: Vec<(Pending, Vec<u64>)>,
 }
 
 impl Room {
     fn new() -> Room {
         let (policies, got) = (Policies::default(), HashMap::new());
-        Room { feeds: Feeds::new(), policies, n: 0, got, heard: Vec::new() }
+        Room { feeds: Feeds::new(), policies, n: 0, got, heard: Vec::new(), named: Vec::new() }
     }
 
     fn come(&mut self, slot: u32, patterns: &[&str]) {
@@ -45,8 +47,19 @@ impl Room {
     fn turn(&mut self) -> bool {
         let mut looks = u32::MAX;
         let Some(turn) = self.feeds.next(&mut looks) else { return false };
-        let mut taken = Vec::new();
+        let (mut taken, mut named) = (Vec::new(), Vec::new());
+        let pending = self.feeds.pending(turn.slot);
+        assert!(pending.is_none_or(|pending| self.feeds.look_up(pending, &mut named)));
         assert!(!self.feeds.take(turn.slot, &mut taken));
+        if let Some(pending) = pending {
+            let numbers: Vec<u64> = named.iter().map(|message| message.position.n).collect();
+            assert!(numbers.iter().copied().eq(taken.iter().map(|message| message.position.n)));
+            // Another with the same name has the same pending.
+            assert!(self.named.iter().all(|(other, had)| *other != pending || *had == numbers));
+            self.named.push((pending, numbers));
+            let from = self.named.len().saturating_sub(50);
+            self.named.drain(..from);
+        }
         self.got.get_mut(&turn.slot).unwrap().extend(taken.iter().map(|message| message.position.n));
         true
     }

@@ -356,7 +356,7 @@ impl Driver {
             let Some(connection) = self.engine.next_turn(&mut looks) else { break };
             assert!(looks < before, "a turn without a look");
             self.moved += 1;
-            self.write(connection);
+            self.give(connection);
         }
         self.engine.end_of_turns();
     }
@@ -581,6 +581,41 @@ impl Driver {
     fn flush(&mut self) {
         while let Some(connection) = self.engine.next_dirty() {
             self.write(connection);
+        }
+    }
+
+    /// Writes what a turn gave.
+    fn give(&mut self, connection: u32) {
+        let Some(bytes) = self.engine.straight() else { return self.write(connection) };
+        let socket = self.sockets[connection as usize].as_mut().expect("a turn of a connection that is none");
+        assert!(!socket.secure && !bytes.is_empty(), "the short way is not this one's");
+        let pipe = &mut self.pipes[socket.pipe];
+        if pipe.reset && !socket.blocked {
+            return self.forget(connection);
+        }
+        let (free, whole) = (pipe.room - pipe.down.len().min(pipe.room), bytes.len());
+        let n = if socket.blocked { 0 } else { whole.min(free) };
+        pipe.down.extend(&bytes[..n]);
+        pipe.sent += n as u64;
+        pipe.news |= n > 0;
+        pipe.full |= !socket.blocked && n < whole;
+        if n > 0 {
+            socket.went = self.engine.now();
+        }
+        if pipe.gone && n > 0 {
+            pipe.down.clear();
+            pipe.reset = true;
+            let pipe = socket.pipe;
+            self.edge(pipe);
+        }
+        self.moved += n as u64;
+        self.given += n as u64;
+        if !self.engine.went_straight(n) {
+            assert!(n < whole);
+            if let Some(socket) = self.sockets[connection as usize].as_mut() {
+                socket.blocked = true;
+            }
+            self.obey(connection);
         }
     }
 
