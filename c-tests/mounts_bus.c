@@ -555,11 +555,31 @@ static void the_end(void) {
   free(data);
 }
 
+static void two_paths(void) {
+  SECTION("a bus below two paths: each names channels below its own");
+  encke_id second = 0;
+  CHECK_OK(encke_mount(h->e, ENCKE_MOUNT_BUS, "/second/bus/", NULL, 0, &second));
+  peer *first_root = peer_tcp(port), *root = peer_tcp(port), *old = peer_tcp(port);
+  peer_send(first_root, GET("/msgbus/", ""));
+  peer_send(root, GET("/second/bus/", ""));
+  peer_send(old, "GET /second/bus/ HTTP/1.0\r\n\r\n");
+  UNTIL(has(first_root, "--00MsgBus00\n") && has(root, "--00MsgBus00\n") && has(old, "--00MsgBus00\n"));
+  CHECK_OK(publish("news", "text/plain", "", "both", 4));
+  UNTIL(has(first_root, "both--00MsgBus00\n") && has(root, "both--00MsgBus00\n") && has(old, "both--00MsgBus00\n"));
+  CHECK(has(first_root, "\nContent-Location: /msgbus/news\nContent-Type: text/plain\n\nboth"));
+  CHECK(has(root, "\nContent-Location: /second/bus/news\nContent-Type: text/plain\n\nboth"));
+  CHECK(has(old, "\nContent-Location: /second/bus/news\nContent-Type: text/plain\nContent-Length: 4\n\nboth"));
+  peer_close(first_root), peer_close(root), peer_close(old);
+  CHECK_OK(encke_close(h->e, second));
+  UNTIL(host_stats(h).subscribers == 0);
+}
+
 static void run(uint64_t watch) {
   h = HOST({ENCKE_OPT_WATCH, watch});
   port = host_listen(h);
   CHECK_OK(encke_mount(h->e, ENCKE_MOUNT_BUS, "/msgbus/", NULL, 0, &bus));
   transports();
+  two_paths();
   filters();
   sockets();
   cors();

@@ -75,10 +75,18 @@ other no-tls check -DENCKE_TLS=OFF -DENCKE_PUSH=OFF -DENCKE_EXAMPLES=OFF
 cmake --install "$build/no-tls" > "$build/install.log" || { cat "$build/install.log"; exit 1; }
 package_says "$PWD/$build/no-tls/stage" OFF
 cmake -S c-tests -B "$build/no-tls/c-tests" -DCMAKE_PREFIX_PATH="$PWD/$build/no-tls/stage" -DENCKE_TEST_KINDS=shared \
-  "-DENCKE_TEST_ONLY=tls_without;push_without;simple;pipeline;stream" > "$build/no-tls/c-tests.log"
+  "-DENCKE_TEST_ONLY=tls_without;push_without;bus_without;simple;pipeline;stream" > "$build/no-tls/c-tests.log"
 cmake --build "$build/no-tls/c-tests" --parallel 2 >> "$build/no-tls/c-tests.log"
 ctest --test-dir "$build/no-tls/c-tests" --output-on-failure
 package_says "$stage" ON
+
+step "the build without mounts and links"
+other no-bus all -DENCKE_TLS=OFF -DENCKE_MOUNTS=OFF -DENCKE_LINKS=OFF -DENCKE_EXAMPLES=OFF -DENCKE_TOOLS=OFF
+cmake --install "$build/no-bus" > "$build/install.log" || { cat "$build/install.log"; exit 1; }
+cmake -S c-tests -B "$build/no-bus/c-tests" -DCMAKE_PREFIX_PATH="$PWD/$build/no-bus/stage" -DENCKE_TEST_KINDS=shared \
+  "-DENCKE_TEST_ONLY=bus_without;tls_without;channels" > "$build/no-bus/c-tests.log"
+cmake --build "$build/no-bus/c-tests" --parallel 2 >> "$build/no-bus/c-tests.log"
+ctest --test-dir "$build/no-bus/c-tests" --output-on-failure
 
 step "the build with aws-lc"
 other aws-lc all -DENCKE_TLS_PROVIDER=aws-lc -DBUILD_SHARED_LIBS=OFF

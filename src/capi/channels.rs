@@ -283,6 +283,7 @@ unsafe fn check(how: *const encke_subscription, size: usize) -> Result<Subscript
             cors: how.flags & ENCKE_SUBSCRIBE_CORS != 0,
             lines,
             seen,
+            bus: 0,
         })
     }
 }

@@ -37,6 +37,8 @@ pub struct Subscription {
     /// Fields of the answer, each with its CRLF; for the msgbus protocol its whole head, as [`Answer`] takes it.
     pub lines: Vec<u8>,
     pub seen: Seen,
+    /// Of the msgbus protocol: which of the paths under which buses show channels.
+    pub bus: u8,
 }
 
 /// A long poll ends after this long without a message.
@@ -130,7 +132,7 @@ impl Engine {
             Transport::Sse => pick(Form::Sse, Form::SseChunked),
             Transport::Plain => pick(Form::Plain, Form::PlainChunked),
             Transport::Bus if subscription.patterns.iter().any(|pattern| **pattern == *"*") => {
-                pick(Form::BusRoot, Form::BusRootChunked)
+                pick(Form::BusRoot(subscription.bus), Form::BusRootChunked(subscription.bus))
             }
             Transport::Bus => pick(Form::Bus, Form::BusChunked),
             _ => pick(Form::Multipart, Form::MultipartChunked),

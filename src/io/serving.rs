@@ -250,9 +250,9 @@ impl Driver {
                 data.extend_from_slice(head.body());
                 self.publish_for(id, mount, head.version, publication, data);
             }
-            Action::Subscribe(Subscribed { subscription, publication, json }) => {
+            Action::Subscribe(Subscribed { mut subscription, publication, json }) => {
                 if let Some((hub, _)) = self.engine.hub() {
-                    hub.show_under(&mount.prefix);
+                    subscription.bus = hub.show_under(&mount.prefix);
                 }
                 // What came of its body while it was passed on is nobody's.
                 self.serving.gathering.remove(&id.0);

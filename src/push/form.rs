@@ -16,7 +16,6 @@ pub const BUS_DELIMITER: &[u8] = b"--00MsgBus00\n";
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Form {
     /// multipart/x-mixed-replace until the connection closes.
     Multipart,
@@ -27,11 +26,12 @@ pub enum Form {
     /// The data alone, until the connection closes.
     Plain,
     PlainChunked,
-    /// The parts of the msgbus protocol, for subscribers of a channel and for those of everything.
+    /// The parts of the msgbus protocol, for subscribers of a channel and for those of everything, to whom they name it below
+    /// the path with this number.
     Bus,
     BusChunked,
-    BusRoot,
-    BusRootChunked,
+    BusRoot(u8),
+    BusRootChunked(u8),
     /// An object of JSON, for the batch of a long poll.
     Json,
     /// A WebSocket message that is the data: text if it is UTF-8, binary otherwise.
@@ -44,6 +44,30 @@ pub enum Form {
 
 pub const FORMS: usize = 15;
 
+impl Form {
+    /// Where a message keeps it. `None`: it is one of few, of a bus below a second path.
+    pub fn slot(self) -> Option<usize> {
+        Some(match self {
+            Form::Multipart => 0,
+            Form::MultipartChunked => 1,
+            Form::Sse => 2,
+            Form::SseChunked => 3,
+            Form::Plain => 4,
+            Form::PlainChunked => 5,
+            Form::Bus => 6,
+            Form::BusChunked => 7,
+            Form::BusRoot(0) => 8,
+            Form::BusRootChunked(0) => 9,
+            Form::Json => 10,
+            Form::WebSocket => 11,
+            Form::WebSocketDeflated => 12,
+            Form::WebSocketJson => 13,
+            Form::WebSocketJsonDeflated => 14,
+            Form::BusRoot(_) | Form::BusRootChunked(_) => return None,
+        })
+    }
+}
+
 pub fn encode(message: &Message, form: Form) -> Vec<u8> {
     match form {
         Form::Multipart => multipart(message),
@@ -52,10 +76,10 @@ pub fn encode(message: &Message, form: Form) -> Vec<u8> {
         Form::SseChunked => chunk(&sse(message)),
         Form::Plain => message.parts.data.clone(),
         Form::PlainChunked => chunk(&message.parts.data),
-        Form::Bus => bus(message, false, true),
-        Form::BusChunked => chunk(&bus(message, false, false)),
-        Form::BusRoot => bus(message, true, true),
-        Form::BusRootChunked => chunk(&bus(message, true, false)),
+        Form::Bus => bus(message, None, true),
+        Form::BusChunked => chunk(&bus(message, None, false)),
+        Form::BusRoot(path) => bus(message, Some(path), true),
+        Form::BusRootChunked(path) => chunk(&bus(message, Some(path), false)),
         Form::Json => json::object(message),
         Form::WebSocket => frame(opcode(message), &message.parts.data),
         Form::WebSocketDeflated => deflated(opcode(message), &message.parts.data),
@@ -121,7 +145,7 @@ fn multipart(message: &Message) -> Vec<u8> {
 
 /// A part of the msgbus protocol, and the delimiter behind it. Its lines end in LF, nothing stands between the data and the
 /// delimiter, and where there are no chunks to tell the length a field does.
-fn bus(message: &Message, root: bool, length: bool) -> Vec<u8> {
+fn bus(message: &Message, root: Option<u8>, length: bool) -> Vec<u8> {
     let parts = &message.parts;
     let mut out = Vec::with_capacity(parts.data.len() + 160);
     let mut field = |name: &str, value: &str| {
@@ -132,8 +156,8 @@ fn bus(message: &Message, root: bool, length: bool) -> Vec<u8> {
     if !parts.from.is_empty() {
         field("From: ", &parts.from);
     }
-    if root {
-        field("Content-Location: ", &location::of(message.bus(), &message.channel));
+    if let Some(path) = root {
+        field("Content-Location: ", &location::of(&message.bus(path), &message.channel));
     }
     field("Content-Type: ", if parts.kind.is_empty() { UNKNOWN_TYPE } else { &parts.kind });
     if length {
@@ -231,11 +255,11 @@ mod tests {
             ("From: alice\n", "Content-Type: text/html\nContent-Length: 9\n\n<b>hi</b>--00MsgBus00\n");
         assert_eq!(text(Form::Bus, parts.clone()), format!("{with}{without}"));
         let location = "Content-Location: /msgbus/news\n";
-        assert_eq!(text(Form::BusRoot, parts.clone()), format!("{with}{location}{without}"));
+        assert_eq!(text(Form::BusRoot(0), parts.clone()), format!("{with}{location}{without}"));
         let chunk = "3b\r\nFrom: alice\nContent-Type: text/html\n\n<b>hi</b>--00MsgBus00\n\r\n";
         assert_eq!(text(Form::BusChunked, parts), chunk);
         assert_eq!(
-            text(Form::BusRootChunked, data(b"")),
+            text(Form::BusRootChunked(0), data(b"")),
             "54\r\nContent-Location: /msgbus/news\nContent-Type: application/octet-stream\n\n--00MsgBus00\n\r\n"
         );
     }

@@ -332,9 +332,9 @@ impl Hub {
         self.account.bytes.load(Relaxed)
     }
 
-    /// A bus shows the channels under this path. Several may; the first is what messages carry.
-    pub fn show_under(&self, path: &str) {
-        let _ = self.account.bus.set(path.into());
+    /// A bus shows the channels below this path: its number.
+    pub fn show_under(&self, path: &str) -> u8 {
+        self.account.bus(path)
     }
 
     pub fn published(&self) -> u64 {

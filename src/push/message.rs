@@ -2,7 +2,7 @@
 //! for a transport once, by whoever needs that first.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::form::{encode, Form, FORMS};
 use super::position::Position;
@@ -59,8 +59,26 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
 pub struct Common {
     /// Their bytes, with all their forms.
     pub bytes: AtomicU64,
-    /// The path under which a bus shows their channels; the first that asked for it.
-    pub bus: OnceLock<Box<str>>,
+    /// The paths under which buses show their channels, by number.
+    buses: Mutex<Vec<Arc<str>>>,
+}
+
+impl Common {
+    /// The number of a path. There are a few; beyond 256 all others are taken for the first.
+    pub fn bus(&self, path: &str) -> u8 {
+        let mut buses = self.buses.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = buses.iter().position(|known| **known == *path);
+        let number = known.unwrap_or(buses.len());
+        match u8::try_from(number) {
+            Ok(number) => {
+                if known.is_none() {
+                    buses.push(path.into());
+                }
+                number
+            }
+            Err(_) => 0,
+        }
+    }
 }
 
 pub type Account = Arc<Common>;
@@ -73,7 +91,17 @@ pub struct Message {
     pub at: u64,
     pub parts: Parts,
     forms: [OnceLock<Box<[u8]>>; FORMS],
+    /// Those of buses below other paths than the first.
+    others: OnceLock<Box<Other>>,
     account: Account,
+}
+
+/// A form that few messages have, and the next one.
+#[derive(Debug)]
+struct Other {
+    form: Form,
+    bytes: OnceLock<Box<[u8]>>,
+    next: OnceLock<Box<Other>>,
 }
 
 /// What a message occupies beside its texts.
@@ -81,14 +109,16 @@ const OVERHEAD: u64 = size_of::<Message>() as u64 + 16;
 
 impl Message {
     pub fn new(channel: Arc<str>, position: Position, at: u64, parts: Parts, account: Account) -> Message {
-        let message = Message { channel, position, at, parts, forms: Default::default(), account };
+        let message =
+            Message { channel, position, at, parts, forms: Default::default(), others: OnceLock::new(), account };
         message.account.bytes.fetch_add(message.size() + OVERHEAD, Relaxed);
         message
     }
 
-    /// The path of a bus, before the channel's name.
-    pub fn bus(&self) -> &str {
-        self.account.bus.get().map_or("/msgbus/", |path| path)
+    /// The path of the bus with this number, before the channel's name.
+    pub fn bus(&self, number: u8) -> Arc<str> {
+        let buses = self.account.buses.lock().unwrap_or_else(PoisonError::into_inner);
+        buses.get(usize::from(number)).cloned().unwrap_or_else(|| "/msgbus/".into())
     }
 
     /// Bytes of what was published.
@@ -100,17 +130,38 @@ impl Message {
     /// As this transport has it on the wire.
     #[inline]
     pub fn form(&self, form: Form) -> &[u8] {
-        self.forms[form as usize].get_or_init(|| {
+        let place = match form.slot() {
+            Some(slot) => &self.forms[slot],
+            None => self.other(form),
+        };
+        place.get_or_init(|| {
             let bytes = encode(self, form).into_boxed_slice();
             self.account.bytes.fetch_add(bytes.len() as u64, Relaxed);
             bytes
         })
     }
+
+    #[cold]
+    fn other(&self, form: Form) -> &OnceLock<Box<[u8]>> {
+        let mut place = &self.others;
+        loop {
+            let other = place.get_or_init(|| Box::new(Other { form, bytes: OnceLock::new(), next: OnceLock::new() }));
+            if other.form == form {
+                return &other.bytes;
+            }
+            place = &other.next;
+        }
+    }
+
+    fn forms(&self) -> impl Iterator<Item = &OnceLock<Box<[u8]>>> {
+        let others = std::iter::successors(self.others.get(), |other| other.next.get());
+        self.forms.iter().chain(others.map(|other| &other.bytes))
+    }
 }
 
 impl Drop for Message {
     fn drop(&mut self) {
-        let forms: usize = self.forms.iter().filter_map(|form| form.get()).map(|bytes| bytes.len()).sum();
+        let forms: usize = self.forms().filter_map(|form| form.get()).map(|bytes| bytes.len()).sum();
         self.account.bytes.fetch_sub(self.size() + OVERHEAD + forms as u64, Relaxed);
     }
 }
@@ -174,6 +225,27 @@ pub mod tests {
         assert_eq!(account.bytes.load(Relaxed), 15 + OVERHEAD + n);
         drop(message);
         assert_eq!(account.bytes.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn each_bus_names_channels_below_its_own_path() {
+        let account = Account::default();
+        let numbers = ["/a/", "/b/", "/c/", "/b/"].map(|path| account.bus(path));
+        assert_eq!(numbers, [0, 1, 2, 1]);
+        let message = Message::new("news".into(), Position::default(), 0, Parts::default(), account.clone());
+        for (number, path) in [(2, "/c/"), (0, "/a/"), (1, "/b/"), (2, "/c/")] {
+            let location = format!("Content-Location: {path}news\n");
+            for form in [Form::BusRoot(number), Form::BusRootChunked(number)] {
+                let text = String::from_utf8(message.form(form).to_vec()).unwrap();
+                assert!(text.contains(&location), "{text}");
+            }
+        }
+        drop(message);
+        assert_eq!(account.bytes.load(Relaxed), 0);
+        for n in 0..300 {
+            account.bus(&format!("/{n}/"));
+        }
+        assert_eq!((account.bus("/a/"), account.bus("/252/"), account.bus("/299/")), (0, 255, 0));
     }
 
     #[test]

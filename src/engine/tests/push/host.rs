@@ -557,6 +557,7 @@ impl Host {
                     cors: rng.chance(20),
                     lines: Vec::new(),
                     seen: Seen::default(),
+                    bus: 0,
                 };
                 Submission::Subscribe { id, subscription: Box::new(subscription) }
             }
