@@ -216,7 +216,7 @@ impl Engine {
         }
     }
 
-    fn slow_of(&self, slot: u32) -> Slow {
+    pub(super) fn slow_of(&self, slot: u32) -> Slow {
         self.push.feeds.limits(slot).map_or(Slow::Close, |(slow, _)| slow)
     }
 

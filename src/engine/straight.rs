@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::push::feed::Pending;
 use crate::push::message::{Bundle, Message};
+use crate::push::policy::Slow;
 
 use super::connection::{CUT, SECURE};
 use super::exchange;
@@ -17,7 +18,8 @@ pub struct Straight {
     /// Whose messages these are.
     pending: Option<Pending>,
     messages: Vec<Arc<Message>>,
-    /// Several of them together. Without it and with more than one message there is no short way.
+    /// Several of them together, but where one may take the place of another. Without it and with more than one message
+    /// there is no short way.
     bundle: Option<Arc<Bundle>>,
     /// Who has the turn.
     to: Option<(u32, u32)>,
@@ -55,7 +57,7 @@ impl Engine {
         }
         let pending = self.push.feeds.pending(slot)?;
         if self.push.straight.pending != Some(pending) {
-            self.look_up(pending);
+            self.look_up(slot, pending);
         }
         if self.push.straight.bytes().is_empty() {
             return None;
@@ -66,14 +68,15 @@ impl Engine {
     }
 
     #[inline(never)]
-    fn look_up(&mut self, pending: Pending) {
+    fn look_up(&mut self, slot: u32, pending: Pending) {
+        let alone = matches!(self.slow_of(slot), Slow::DropOld | Slow::Latest);
         let straight = &mut self.push.straight;
         straight.pending = Some(pending);
         straight.bundle = None;
         straight.messages.clear();
         if !self.push.feeds.look_up(pending, &mut straight.messages) {
             straight.messages.clear();
-        } else if straight.messages.len() > 1 {
+        } else if straight.messages.len() > 1 && !alone {
             let bytes: u64 = straight.messages.iter().map(|message| message.size()).sum();
             if bytes <= MOST_BUNDLED {
                 straight.bundle = Bundle::new(&straight.messages, pending.form).map(Arc::new);
