@@ -371,6 +371,23 @@ static void passed(void) {
   CHECK_EQ(host_count(h, ENCKE_EV_MESSAGE, subscriber), 0);
   peer_close(sub);
 
+  SECTION("who wants to see them gets them as well");
+  CHECK_OK(encke_set(h->e, ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_DONE) | ENCKE_WANT(ENCKE_EV_MESSAGE)));
+  sub = peer_tcp(port);
+  subscriber = held(sub, GET("/private/ws", HANDSHAKE));
+  CHECK_OK(encke_pass(h->s, subscriber, private_));
+  UNTIL(has(sub, "101 Switching"));
+  send_frame(sub, 0x81, "echo");
+  UNTIL(has(sub, "\x81\x04" "echo") && host_count(h, ENCKE_EV_MESSAGE, subscriber) == 1);
+  event *said = host_last(h, ENCKE_EV_MESSAGE, subscriber);
+  CHECK_BYTES(said->data, said->len, "echo", 4);
+  CHECK_EQ(said->code, ENCKE_WS_TEXT);
+  CHECK_OK(encke_ws_close(h->s, subscriber, 1000, NULL));
+  UNTIL(host_last(h, ENCKE_EV_CLOSED, subscriber) != NULL);
+  CHECK_EQ(host_count(h, ENCKE_EV_MESSAGE, subscriber), 1);
+  CHECK_OK(encke_set(h->e, ENCKE_OPT_EVENTS, ENCKE_WANT(ENCKE_EV_DONE)));
+  peer_close(sub);
+
   SECTION("ids that are wrong leave the request with the host");
   id = held(p, GET("/private/x", ""));
   CHECK_RC(encke_pass(h->s, id, 0), ENCKE_E_INVAL);

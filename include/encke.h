@@ -520,7 +520,8 @@ ENCKE_API int encke_feed(encke *e, const encke_watch *ready, size_t n);
                                        with ENCKE_BORROW. */
 #define ENCKE_EV_MESSAGE      7u  /**< From a WebSocket: code is ENCKE_WS_TEXT or ENCKE_WS_BINARY; data, len. From a
                                        link: channel, message, and its data in data, len too; ev.id is the
-                                       subscription's, or the link's where encke_subscribe was used. */
+                                       subscription's, or the link's where encke_subscribe was used. Optional is
+                                       that of a WebSocket that was passed on (encke_pass). */
 #define ENCKE_EV_CLOSED       8u  /**< The last event of a WebSocket: code is the close code; 1005: it came without
                                        one, 1006: the connection was lost. */
 #define ENCKE_EV_SUBSCRIBER   9u  /**< Optional. The subscriber ev.id joined (code 1) or left (code 0) ev.channel;
@@ -1061,7 +1062,8 @@ ENCKE_API int encke_mount(encke *e, int kind, const char *prefix, const encke_mo
 /**
  * Lets a mount answer a request of the host, so that the host's own authorisation comes first. Settles; a path that does
  * not begin with the mount's prefix is answered 404. DONE comes as after encke_respond; where it became a subscription the
- * id lives on as the subscriber's, as after encke_subscribe. Any thread.
+ * id lives on as the subscriber's, as after encke_subscribe. What a WebSocket says to a bus is published there; with
+ * ENCKE_WANT(ENCKE_EV_MESSAGE) among ENCKE_OPT_EVENTS it is shown as well. Any thread.
  * ENCKE_E_GONE: the id is over, or the peer is gone; ENCKE_E_STATE: the answer was begun, or a piece of the body was shown;
  * ENCKE_E_INVAL: no mount of this encke; ENCKE_E_NOTSUP: this build has no mounts; ENCKE_E_CLOSED: the encke was freed.
  * Since 0.1.

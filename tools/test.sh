@@ -304,6 +304,17 @@ until_ has all.out '^UNSUB 127.0.0.1:[0-9]* - tcp$'
 until_ has all.out '^SUB unix: - unix$'
 until_ has all.out '^PUB 127.0.0.1:[0-9]* alice url text/plain$'
 until_ has all.out '^DOC 127.0.0.1:[0-9]* / 10 bytes$'
+python3 - "$all_http" << 'EOF'
+import os, socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.sendall(b"GET /msgbus/spoken HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Basic em9lOg==\r\n\r\n")
+f = s.makefile("rb")
+while f.readline() != b"\r\n": pass
+s.sendall(b"\x81\x82\0\0\0\0hi")
+assert f.read(4) == b"\x81\x02hi"
+EOF
+until_ has all.out '^PUB 127.0.0.1:[0-9]* zoe spoken WebSocket$'
 
 # ---- what goes wrong ----
 
@@ -448,6 +459,114 @@ tail -n 500 "$work/traffic.out" | sed 's/.*"line \([0-9]*\)".*/\1/' > "$work/num
 seq $((i - 499)) "$i" | cmp - "$work/numbers" || fail "lines are missing or out of order"
 kill "$bus"
 ends "$bus" 0
+
+# ---- a new bus in the place of an old one ----
+
+begin "a new bus takes the port while the old one still ends"
+bus leaving -l 127.0.0.1 -p 0 --unix "$work/upgraded"
+leaving=$bus port=$http
+mkfifo "$work/upload"
+get -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: text/plain' -T - "http://127.0.0.1:$port/msgbus/a" < "$work/upload" > "$work/upload.out" 2>&1 4>&- &
+client=$!
+pids="$pids $client"
+exec 4> "$work/upload"
+printf 'begun' >&4
+run moved encke-dump -p "$port" -j moved
+moved=$pid
+run moved-unix encke-dump -l "unix:$work/upgraded" -j moved
+moved_unix=$pid
+until_ subscribed "$port" moved 2
+says 0 '' encke-send -p "$port" -m 'to the old one' moved
+says 1 'Address already in use' encke-bus -l 127.0.0.1 -p "$port"
+kill "$leaving"
+until_ refuses "$port"
+bus taking -l 127.0.0.1 -p "$port" --unix "$work/upgraded"
+until_ subscribed "$port" moved 2
+kill -0 "$leaving" || fail "the old one did not wait for what is under way"
+says 0 '' encke-send -p "$port" -m 'to the new one' moved
+printf ' and done' >&4
+exec 4>&-
+wait $client || :
+[ "$(cat "$work/upload.out")" = 204 ] || fail "what the old one had begun"
+ends "$leaving" 0
+for name in moved moved-unix; do
+  until_ has $name.out 'to the new one'
+  [ "$(sed 's/.*"data":"\(.*\)"}/\1/' "$work/$name.out" | tr '\n' ,)" = 'to the old one,to the new one,' ] || fail "$name: other messages"
+  has $name.err 'messages may have been missed' || fail "$name: the new one has no history of the old one"
+done
+kill $moved $moved_unix "$bus"
+ends "$bus" 0
+
+begin "two buses on one socket: the old one goes, nobody is refused"
+cat > "$work/supervisor.py" << 'EOF'
+import os, signal, socket, sys
+program, work, names = sys.argv[1], sys.argv[2], sys.argv[3:]
+s = socket.create_server(("127.0.0.1", 0), backlog=128)
+def start(*_):
+    name = names.pop(0)
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(s.fileno(), 3)
+        os.set_inheritable(3, True)
+        for fd, end in (1, "out"), (2, "err"):
+            os.dup2(os.open(f"{work}/{name}.{end}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), fd)
+        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
+        os.execv(program, [program, "--stats", "/stats"])
+    open(f"{work}/{name}.pid", "w").write(f"{pid}\n")
+signal.signal(signal.SIGUSR1, start)
+start()
+while True:
+    try:
+        pid, status = os.waitpid(-1, 0)
+        open(f"{work}/ended.{pid}", "w").write(f"{status}\n")
+    except ChildProcessError:
+        break
+EOF
+python3 "$work/supervisor.py" "$bin/encke-bus" "$work" first-bus second-bus &
+supervisor=$!
+pids="$pids $supervisor"
+until_ has first-bus.out '^ready$'
+first_bus=$(cat "$work/first-bus.pid")
+pids="$pids $first_bus"
+port=$(sed -n 's|^listening on http://127.0.0.1:\([0-9]*\)/.*|\1|p' "$work/first-bus.out")
+mkfifo "$work/lines"
+"$bin/encke-send" -p "$port" -L -w 60 upgrade < "$work/lines" 2> "$work/lines.err" &
+sender=$!
+pids="$pids $sender"
+exec 5> "$work/lines"
+run upgrade encke-dump -p "$port" -j upgrade
+dump=$pid
+get -N "http://127.0.0.1:$port/msgbus/upgrade" > "$work/old-client.out" 2>&1 5>&- &
+old_client=$!
+pids="$pids $old_client"
+until_ subscribed "$port" upgrade 2
+i=0
+more 300
+until_ has upgrade.out '"line 300"'
+kill -USR1 "$supervisor"
+until_ has second-bus.out '^ready$'
+second_bus=$(cat "$work/second-bus.pid")
+pids="$pids $second_bus"
+kill "$first_bus"
+more 300 # some are the first one's, some the second one's; none is refused
+until_ [ -s "$work/ended.$first_bus" ]
+[ "$(cat "$work/ended.$first_bus")" = 0 ] || fail "the first one did not end well"
+wait $old_client || fail "the stream of an old client did not end well"
+[ "$(grep -c '^line ' "$work/old-client.out")" -ge 300 ] || fail "an old client got less than was published before"
+until_ subscribed "$port" upgrade
+more 300
+exec 5>&-
+until_ has upgrade.out "\"line $i\""
+ends $sender 0
+[ ! -s "$work/lines.err" ] || ! grep -q refused "$work/lines.err" || fail "the sender was refused"
+! has upgrade.err refused || fail "the dump was refused"
+kill $dump
+ends $dump 0
+tail -n 300 "$work/upgrade.out" | sed 's/.*"line \([0-9]*\)".*/\1/' > "$work/numbers"
+seq $((i - 299)) "$i" | cmp - "$work/numbers" || fail "lines are missing or out of order"
+kill "$second_bus"
+until_ [ -s "$work/ended.$second_bus" ]
+[ "$(cat "$work/ended.$second_bus")" = 0 ] || fail "the second one did not end well"
 
 # ---- the system ----
 

@@ -27,7 +27,8 @@ pub const ENCKE_EV_ABORTED: u32 = 5;
 /// A borrowed buffer (ev.cookie) is no longer referenced: once for each ENCKE_OK with ENCKE_BORROW.
 pub const ENCKE_EV_RELEASED: u32 = 6;
 /// From a WebSocket: code is ENCKE_WS_TEXT or ENCKE_WS_BINARY; data, len. From a link: channel, message, and its data in data,
-/// len too; ev.id is the subscription's, or the link's where encke_subscribe was used.
+/// len too; ev.id is the subscription's, or the link's where encke_subscribe was used. Optional is that of a WebSocket that was
+/// passed on (encke_pass).
 pub const ENCKE_EV_MESSAGE: u32 = 7;
 /// The last event of a WebSocket: code is the close code; 1005: it came without one, 1006: the connection was lost.
 pub const ENCKE_EV_CLOSED: u32 = 8;

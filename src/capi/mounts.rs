@@ -183,7 +183,8 @@ impl encke_mount_options {
 
 /// Lets a mount answer a request of the host, so that the host's own authorisation comes first. Settles; a path that does
 /// not begin with the mount's prefix is answered 404. DONE comes as after encke_respond; where it became a subscription the
-/// id lives on as the subscriber's, as after encke_subscribe. Any thread.
+/// id lives on as the subscriber's, as after encke_subscribe. What a WebSocket says to a bus is published there; with
+/// ENCKE_WANT(ENCKE_EV_MESSAGE) among ENCKE_OPT_EVENTS it is shown as well. Any thread.
 /// ENCKE_E_GONE: the id is over, or the peer is gone; ENCKE_E_STATE: the answer was begun, or a piece of the body was shown;
 /// ENCKE_E_INVAL: no mount of this encke; ENCKE_E_NOTSUP: this build has no mounts; ENCKE_E_CLOSED: the encke was freed.
 /// Since 0.1.

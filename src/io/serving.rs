@@ -48,6 +48,9 @@ struct Gathering {
     publication: Option<(Arc<Mount>, u32, Publication)>,
 }
 
+/// The kind of the messages of WebSockets, as the header numbers it.
+const MESSAGE: u32 = 7;
+
 /// A WebSocket whose messages are published.
 #[derive(Debug)]
 struct Socket {
@@ -118,11 +121,13 @@ impl Driver {
             }
             What::Message { opcode, data } => match self.serving.sockets.get(&id.0) {
                 Some(socket) => {
+                    // Who passed it on may look on, too.
+                    let shown = (socket.shown && self.engine.settings.wants(MESSAGE)).then(|| data.clone());
                     let parts = Subscribed::message(&socket.publication, socket.json, opcode, data);
                     let channel = socket.publication.channel.clone();
-                    self.publish(&channel, parts);
+                    let taken = self.publish(&channel, parts);
                     self.hear_published();
-                    return None;
+                    What::Message { opcode, data: shown.filter(|_| taken)? }
                 }
                 None => What::Message { opcode, data },
             },
