@@ -293,9 +293,10 @@ typedef struct encke_message {
 #define ENCKE_OPT_LOW_WATER              14  /**< Unsent body bytes of one answer below which ENCKE_EV_WRITABLE
                                                   comes, default 64 KiB. */
 #define ENCKE_OPT_MAX_MEMORY             15  /**< Bytes of buffers over all connections, default 256 MiB; the more
-                                                  is used, the less is taken on, and who waited too long gets 503.
-                                                  The last eighth is for connections that hold nothing. As many
-                                                  again for the messages of channels, with their histories: see
+                                                  is used, the less is taken on, and who waited too long gets 503,
+                                                  as do the largest that are not finished where others wait. The
+                                                  last eighth is for connections that hold nothing. As many again
+                                                  for the messages of channels, with their histories: see
                                                   encke_share. */
 #define ENCKE_OPT_MAX_HELD               16  /**< Live. Requests in the host's hands over all connections, default
                                                   65,536; 0: pause, see F4. */

@@ -42,8 +42,8 @@ pub const ENCKE_OPT_HIGH_WATER: c_int = 13;
 /// Unsent body bytes of one answer below which ENCKE_EV_WRITABLE comes, default 64 KiB.
 pub const ENCKE_OPT_LOW_WATER: c_int = 14;
 /// Bytes of buffers over all connections, default 256 MiB; the more is used, the less is taken on, and who waited too
-/// long gets 503. The last eighth is for connections that hold nothing. As many again for the messages of channels, with
-/// their histories: see encke_share.
+/// long gets 503, as do the largest that are not finished where others wait. The last eighth is for connections that hold
+/// nothing. As many again for the messages of channels, with their histories: see encke_share.
 pub const ENCKE_OPT_MAX_MEMORY: c_int = 15;
 /// Live. Requests in the host's hands over all connections, default 65,536; 0: pause, see F4.
 pub const ENCKE_OPT_MAX_HELD: c_int = 16;

@@ -121,7 +121,7 @@ impl Connection {
     }
 
     pub fn memory(&self) -> usize {
-        let input = self.input.as_ref().map_or(0, |input| input.bytes.len() + input.gathered());
+        let input = self.input.as_ref().map_or(0, |input| input.memory());
         input + self.outside as usize + self.output.as_ref().map_or(0, |output| output.memory())
     }
 }
@@ -145,13 +145,14 @@ pub struct Input {
 }
 
 impl Input {
-    /// Bytes of a body that is collected behind its head.
-    fn gathered(&self) -> usize {
-        match &self.body {
+    /// Bytes that it keeps, those of a body that is collected behind its head among them.
+    pub fn memory(&self) -> usize {
+        let gathered = match &self.body {
             Some(BodyIn { mode: Mode::Gather(head), .. }) => head.bytes.len(),
             Some(BodyIn { mode: Mode::Frames(decoder), .. }) => decoder.memory(),
             _ => 0,
-        }
+        };
+        self.bytes.len() + gathered
     }
 }
 

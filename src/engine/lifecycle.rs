@@ -237,7 +237,7 @@ impl Engine {
         }
     }
 
-    fn drop_input(&mut self, connection: u32) {
+    pub(super) fn drop_input(&mut self, connection: u32) {
         if let Some(c) = self.connections.at_mut(connection) {
             c.flags &= !(IN_HEAD | WAITS | PAUSED | STARVED);
             if let Some(input) = c.input.take() {

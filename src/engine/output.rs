@@ -281,7 +281,8 @@ impl Output {
             let begins = at;
             at += len;
             let Segment::Shared { message, .. } = segment else { return true };
-            if begins < promised || begins < 0 || saved >= bytes || n >= messages || !which(message) {
+            // What has begun to go out begins before 0.
+            if begins < promised || saved >= bytes || n >= messages || !which(message) {
                 return true;
             }
             saved += len as u64;

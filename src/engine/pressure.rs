@@ -11,8 +11,8 @@ use super::Engine;
 const PATIENCE: u64 = 1_000;
 /// The same where nobody is read any more: then those go that have taken nothing of their answers for as long.
 const HASTE: u64 = 20;
-/// What is read at a time of those who live on the reserve.
-const SIP: usize = 4 << 10;
+/// What is read at a time of those who live on the reserve, unless that is small.
+const SIP: u64 = 4 << 10;
 /// What a read may bring besides answers up to high water: itself, and a record of TLS.
 const BRINGS: u64 = 96 << 10;
 
@@ -21,12 +21,36 @@ impl Connection {
     fn holds_nothing(&self) -> bool {
         self.first == NONE && self.memory() == 0 && !self.in_body()
     }
+
+    /// What its peer has begun to say and is waited for: a head, a body that is gathered, a message.
+    fn unfinished(&self) -> Option<Wait> {
+        if self.is(WAITS | PAUSED | READY | OPENING | CLOSING | LINGERS | CUT) {
+            return None; // it waits for the library, or nobody is there to be told
+        }
+        match self.input.as_ref()?.body.as_ref() {
+            Some(BodyIn { mode: Mode::Gather(_), .. }) => Some(Wait::Body),
+            Some(BodyIn { mode: Mode::Frames(_), .. }) => Some(Wait::Message),
+            None if self.is(IN_HEAD) => Some(Wait::Head),
+            _ => None,
+        }
+    }
+
+    /// Bytes that are kept of it, and what the driver keeps.
+    fn unfinished_memory(&self) -> u64 {
+        let input = self.unfinished().and(self.input.as_ref()).map_or(0, |input| input.memory());
+        input as u64 + u64::from(self.outside)
+    }
 }
 
 impl Engine {
     /// What everybody may use.
     fn common_memory(&self) -> u64 {
         self.settings.max_memory - self.settings.max_memory / 8
+    }
+
+    /// What one of many may bring or get where there is only the reserve.
+    fn sip(&self) -> u64 {
+        SIP.min(self.settings.max_memory / 32)
     }
 
     pub(super) fn is_used_up(&self) -> bool {
@@ -46,7 +70,8 @@ impl Engine {
     /// Bytes of this connection to be read at a time.
     pub fn most_input(&self, connection: u32) -> usize {
         match self.connections.at(connection) {
-            Some(c) if self.is_used_up() && !c.is(CUT) => SIP,
+            // Nobody fills the reserve with one read.
+            Some(c) if !c.is(CUT) => self.common_memory().saturating_sub(self.counters.memory).max(self.sip()) as usize,
             _ => usize::MAX,
         }
     }
@@ -110,13 +135,15 @@ impl Engine {
 
     /// Those who wait for memory go on as far as there is some.
     pub(super) fn feed_starved(&mut self) {
+        // Who waits longest goes first: newcomers, who have the reserve besides, do not take what became free before them.
+        let mut room = 64;
+        while room > 0 && !self.is_used_up() {
+            let Some(connection) = self.starved.pop_front() else { break };
+            room -= u32::from(self.release(connection, STARVED));
+        }
         let mut room = 64;
         while room > 0 && self.counters.memory < self.settings.max_memory {
             let Some(connection) = self.thirsty.pop_front() else { break };
-            room -= u32::from(self.release(connection, STARVED));
-        }
-        while room > 0 && !self.is_used_up() {
-            let Some(connection) = self.starved.pop_front() else { break };
             room -= u32::from(self.release(connection, STARVED));
         }
     }
@@ -150,29 +177,37 @@ impl Engine {
         [relief, haste].into_iter().flatten().min()
     }
 
-    /// Ends connections with more unsent than their share of the memory until a quarter of it is free.
+    /// Ends what holds more than its share of the memory, in unsent answers or in what its peer has not finished saying,
+    /// until a quarter of it is free.
     pub(super) fn relieve(&mut self) {
         if self.next_relief().is_none_or(|at| at > self.now) {
             return;
         }
         let most = self.settings.max_memory;
-        let share = most / self.connections.len().max(1) as u64;
+        let goal = most - most / 4;
+        // Where connections hold more than the goal one of them holds more than this.
+        let share = goal / self.connections.len().max(1) as u64;
         let hasty = self.relief.is_none_or(|at| at > self.now);
         let mut piles = Vec::new();
         for connection in 0..self.connections.slots() {
             let Some(c) = self.connections.at(connection) else { continue };
-            let pile = self.unsent_memory(c);
+            let unsent = self.unsent_memory(c);
             let moves = c.output.as_ref().is_some_and(|output| output.progress + HASTE > self.now);
-            if pile > share && !c.is(CUT) && !(hasty && moves) {
+            let pile = match hasty {
+                true if moves => 0,
+                true => unsent,
+                false => unsent + c.unfinished_memory(),
+            };
+            if pile > share && !c.is(CUT) {
                 piles.push((pile, connection));
             }
         }
         piles.sort_unstable_by(|a, b| b.cmp(a));
         for (_, connection) in piles {
-            if self.counters.memory < most - most / 4 {
+            if self.counters.memory < goal {
                 break;
             }
-            self.cut(connection, End::Limit);
+            self.give_way(connection, share);
         }
         self.haste = None;
         self.unpause();
@@ -183,6 +218,23 @@ impl Engine {
         if waited_for && self.counters.memory >= most {
             self.haste = Some(self.now + HASTE);
         }
+    }
+
+    /// A connection that holds too much is told so where it can be told: it sends something and takes its answers.
+    fn give_way(&mut self, connection: u32, share: u64) {
+        let Some(c) = self.connections.at(connection) else { return };
+        let wait = if self.unsent_memory(c) > share { None } else { c.unfinished() };
+        let Some(wait) = wait else { return self.cut(connection, End::Limit) };
+        if let Some(c) = self.connections.at_mut(connection) {
+            c.flags |= STARVED;
+        }
+        self.time_out(connection, wait);
+        self.schedule(connection);
+    }
+
+    /// What a message may come to when it is inflated.
+    pub(super) fn room_to_inflate(&self) -> u64 {
+        self.common_memory().saturating_sub(self.counters.memory).max(self.sip())
     }
 
     /// What lies in memory of answers to this connection, in turn or not.

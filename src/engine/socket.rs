@@ -206,7 +206,7 @@ impl Engine {
                 c.flags |= WAITS; // who does not read its answers
                 return (Step::Wait(at), false);
             }
-            match decoder.decode(&data[at..], self.settings.max_body) {
+            match decoder.decode(&data[at..], self.settings.max_body, self.room_to_inflate()) {
                 Ok((n, item)) => {
                     at += n;
                     match item {
@@ -340,12 +340,13 @@ impl Engine {
         let Some(c) = self.connections.at(connection) else { return };
         let starved = c.is(STARVED);
         let Some(id) = c.input.as_ref().and_then(|input| input.body.as_ref()).map(|body| body.exchange) else { return };
-        let (code, text) = match starved {
-            true => (code::TRY_AGAIN_LATER, "the server has no memory for the message"),
-            false => (code::POLICY, "the message took too long"),
+        let (code, text, end) = match starved {
+            true => (code::TRY_AGAIN_LATER, "the server has no memory for the message", End::Limit),
+            false => (code::POLICY, "the message took too long", End::Timeout),
         };
+        self.drop_input(connection);
         if self.is_socket(id) {
-            self.end_socket(id.slot(), code, &frame::close(code, text), End::Timeout);
+            self.end_socket(id.slot(), code, &frame::close(code, text), end);
         }
     }
 

@@ -66,8 +66,8 @@ impl Decoder {
     }
 
     /// Deals with the beginning of `data`: how many bytes that were, and what is complete with them. Without an item all
-    /// of them were taken.
-    pub fn decode(&mut self, data: &[u8], most: u64) -> Result<(usize, Option<Item>), Failure> {
+    /// of them were taken. A message has `most` bytes at the most, and one that is inflated no more than `room`.
+    pub fn decode(&mut self, data: &[u8], most: u64, room: u64) -> Result<(usize, Option<Item>), Failure> {
         let mut at = 0;
         while at < data.len() || self.frame.is_some_and(|head| head.left == 0) {
             let Some(mut head) = self.frame else {
@@ -82,7 +82,7 @@ impl Decoder {
                 continue;
             }
             self.frame = None;
-            if let Some(item) = self.end_of_frame(head, most)? {
+            if let Some(item) = self.end_of_frame(head, most, room)? {
                 return Ok((at, Some(item)));
             }
         }
@@ -187,7 +187,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn end_of_frame(&mut self, head: Head, most: u64) -> Result<Option<Item>, Failure> {
+    fn end_of_frame(&mut self, head: Head, most: u64, room: u64) -> Result<Option<Item>, Failure> {
         match head.first & 15 {
             PING => Ok(Some(Item::Ping(std::mem::take(&mut self.control)))),
             PONG => {
@@ -199,7 +199,11 @@ impl Decoder {
             _ => {
                 let (opcode, mut data) = (std::mem::take(&mut self.opcode), std::mem::take(&mut self.message));
                 if self.compressed {
-                    data = inflate(&data, most.min(usize::MAX as u64) as usize).map_err(|fault| match fault {
+                    let limit = most.min(room).min(usize::MAX as u64) as usize;
+                    data = inflate(&data, limit).map_err(|fault| match fault {
+                        deflate::Fault::TooBig if room < most => {
+                            Failure { code: code::TOO_BIG, text: "the server has no memory for the message" }
+                        }
                         deflate::Fault::TooBig => {
                             Failure { code: code::TOO_BIG, text: "the message is larger than the limit" }
                         }
@@ -299,7 +303,7 @@ mod tests {
         for piece in pieces {
             let mut at = 0;
             while at < piece.len() {
-                match decoder.decode(&piece[at..], most) {
+                match decoder.decode(&piece[at..], most, u64::MAX) {
                     Ok((n, item)) => {
                         assert!(n > 0, "no progress");
                         assert!(item.is_some() || at + n == piece.len(), "all is taken");

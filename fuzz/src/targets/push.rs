@@ -36,7 +36,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, deflate: bool) -> (Vec
     for piece in pieces {
         let mut at = 0;
         while at < piece.len() {
-            match decoder.decode(&piece[at..], MOST) {
+            match decoder.decode(&piece[at..], MOST, u64::MAX) {
                 Ok((n, item)) => {
                     assert!(n > 0 && (item.is_some() || at + n == piece.len()), "no progress");
                     at += n;

@@ -16,19 +16,26 @@ struct One {
     flags: u32,
     in_body: bool,
     starved: bool,
+    /// Bytes that are kept for it.
+    memory: usize,
     held_since: Option<u64>,
 }
 
 /// The connections before deadlines are carried out; nothing where none is due.
 #[derive(Debug)]
-pub struct Deadlines(Vec<One>);
+pub struct Deadlines {
+    all: Vec<One>,
+    /// The largest holders have to go.
+    relieves: bool,
+}
 
 impl Deadlines {
     pub fn before(driver: &Driver) -> Deadlines {
         let engine = &driver.engine;
         let mut all = Vec::new();
+        let relieves = engine.next_relief().is_some_and(|at| at <= driver.now);
         if engine.wheel.next().is_none_or(|at| at > driver.now) {
-            return Deadlines(all);
+            return Deadlines { all, relieves };
         }
         for connection in 0..engine.connections.slots() {
             let Some(c) = engine.connections.at(connection) else { continue };
@@ -43,9 +50,10 @@ impl Deadlines {
                 at = exchange.next;
             }
             let starved = c.is(STARVED);
-            all.push(One { connection, flags: c.flags, in_body: c.in_body(), starved, held_since });
+            let (flags, in_body, memory) = (c.flags, c.in_body(), c.memory());
+            all.push(One { connection, flags, in_body, starved, memory, held_since });
         }
-        Deadlines(all)
+        Deadlines { all, relieves }
     }
 
     pub fn check(self, driver: &Driver, budget: usize) {
@@ -54,7 +62,7 @@ impl Deadlines {
             return;
         }
         let mut ended = 0;
-        for one in self.0 {
+        for one in self.all {
             let Some(c) = engine.connections.at(one.connection) else { panic!("a deadline removed a connection") };
             let Some(Some(socket)) = driver.sockets.get(one.connection as usize) else { continue };
             let new = c.flags & !one.flags;
@@ -65,6 +73,9 @@ impl Deadlines {
             let settings = &engine.settings;
             if new & CUT != 0 && settings.max_memory < 1 << 20 {
                 continue; // it had to go for want of memory
+            }
+            if self.relieves && one.memory > 0 {
+                continue;
             }
             // F5: the peer's time does not run while an acknowledgement, or its turn, is waited for.
             let waits_for_us = one.flags & (WAITS | READY) != 0;

@@ -9,6 +9,7 @@ mod deadlines;
 mod driver;
 mod holding;
 mod host;
+mod memory;
 mod oracle;
 mod push;
 mod record;
@@ -43,6 +44,8 @@ struct Simulation {
     drains: bool,
     /// Very many clients, each with little to say.
     crowd: bool,
+    /// Clients that ask for very much at the same time.
+    floods: bool,
     /// The step at which the host frees everything, whatever is under way.
     frees_at: Option<u64>,
     steps: u64,
@@ -52,7 +55,7 @@ struct Simulation {
     idle_rounds: u32,
 }
 
-fn settings(rng: &mut Rng, wild: bool, crowd: bool, scratch: usize) -> Settings {
+fn settings(rng: &mut Rng, wild: bool, crowd: bool, floods: bool, scratch: usize) -> Settings {
     let high_water = rng.pick(&[1, 50, 3000, 20_000, 256 << 10]);
     let mut settings = Settings {
         max_pipeline: rng.pick(&[1, 2, 5, 128]),
@@ -98,6 +101,9 @@ fn settings(rng: &mut Rng, wild: bool, crowd: bool, scratch: usize) -> Settings 
         (settings.max_pipeline, settings.max_held) = (rng.pick(&[5, 128]), rng.pick(&[10, 65_536]));
         settings.max_memory = 256 << 20;
     }
+    if floods {
+        (settings.max_pipeline, settings.max_held) = (128, 65_536);
+    }
     settings
 }
 
@@ -107,9 +113,10 @@ impl Simulation {
         let wild = rng.chance(40);
         let crowd = seed % 100 == 99;
         let scratch = if crowd { 65_536 } else { rng.pick(&[64, 512, 4096, 65_536]) };
-        let settings = settings(&mut rng, wild, crowd, scratch);
+        let floods = !crowd && rng.chance(8);
+        let settings = settings(&mut rng, wild, crowd, floods, scratch);
         if trace {
-            println!("wild {wild}, crowd {crowd}, scratch {scratch}, {settings:?}");
+            println!("wild {wild}, crowd {crowd}, floods {floods}, scratch {scratch}, {settings:?}");
         }
         let max_held = settings.max_held;
         let write_turn = rng.pick(&[1, 1000, 1 << 20]);
@@ -117,7 +124,7 @@ impl Simulation {
         let driver = Driver::new(settings, scratch, write_turn, secure_every, 5000);
         let host = Host::new(driver.engine.leases().clone(), max_held, trace);
         let clients = if crowd { rng.range(1000, 3000) } else { rng.range(5, 30) };
-        let over = if rng.chance(20) { 5 } else { 2000 };
+        let over = if floods || rng.chance(20) { 5 } else { 2000 };
         let coming = (0..clients as usize).map(|client| (5000 + rng.below(over), client)).collect();
         let drains = !wild && rng.chance(15);
         let frees_at = rng.chance(12).then(|| rng.below(400));
@@ -132,6 +139,7 @@ impl Simulation {
             wild,
             drains,
             crowd,
+            floods,
             frees_at,
             steps,
             freed,
@@ -255,7 +263,7 @@ impl Simulation {
             if self.coming[at].0 <= now {
                 let (_, index) = self.coming.remove(at);
                 let settings = self.driver.engine.settings.clone();
-                let (asks, mut acts) = script::script(&mut self.rng, index, wild, self.crowd, &settings);
+                let (asks, mut acts) = script::script(&mut self.rng, index, wild, (self.crowd, self.floods), &settings);
                 let asks = Rc::new(asks);
                 self.host.asks.insert(index, asks.clone());
                 if settings.max_connections < 100 || self.crowd {
@@ -416,6 +424,9 @@ fn simulation() {
         if number("ENCKE_SIM_PUSH").is_none() {
             Simulation::new(seed, true).run();
         }
+        if number("ENCKE_SIM_PUSH").is_none() {
+            memory::World::new(seed, true).run();
+        }
         push::World::new(seed, true).run();
         return;
     }
@@ -428,13 +439,14 @@ fn simulation() {
         assert_eq!(simulation.seed, seed);
         let both = || {
             let http = if push_alone { Tally::default() } else { simulation.run() };
-            (http, push::World::new(seed, false).run())
+            let memory = if push_alone { (0, 0, 0) } else { memory::World::new(seed, false).run() };
+            (http, [push::World::new(seed, false).run(), memory])
         };
         match catch_unwind(AssertUnwindSafe(both)) {
-            Ok((tally, push)) => {
-                all.clients += tally.clients + push.0;
-                all.requests += tally.requests + push.1;
-                all.steps += tally.steps + push.2;
+            Ok((tally, others)) => {
+                all.clients += tally.clients + others.iter().map(|world| world.0).sum::<usize>();
+                all.requests += tally.requests + others.iter().map(|world| world.1).sum::<usize>();
+                all.steps += tally.steps + others.iter().map(|world| world.2).sum::<u64>();
             }
             Err(_) => {
                 eprintln!("reproduce: ENCKE_SIM_SEED={seed} cargo test --lib engine::tests::simulation -- --nocapture");

@@ -6,12 +6,13 @@ use crate::engine::answer::{Answer, Body};
 use crate::engine::connection::CUT;
 use crate::engine::event::What;
 use crate::engine::id::{Id, Tag};
-use crate::engine::lease::Settle;
+use crate::engine::lease::{Settle, Socket};
 use crate::engine::peer::Peer;
 use crate::engine::settings::Settings;
 use crate::engine::tests::single::take_output;
 use crate::engine::{Engine, Error};
 use crate::http1::response::Seen;
+use crate::ws::deflate::deflate;
 
 const MEMORY: u64 = 80_000;
 const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -146,4 +147,110 @@ fn a_connection_that_was_told_to_close_hears_nothing_more_where_memory_is_used_u
     }
     says(&mut engine, closing, b"TP/1.1\r\n");
     assert_eq!(take_output(&mut engine), "");
+}
+
+/// A connection with `n` bytes of a body that is gathered and goes on.
+fn gathers(engine: &mut Engine, n: usize) -> u32 {
+    let connection = connect(engine);
+    let mut bytes = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n".to_vec();
+    bytes.resize(n, b'x');
+    assert!(says(engine, connection, &bytes));
+    connection
+}
+
+/// A WebSocket with compression, and its id.
+fn socket(engine: &mut Engine) -> (u32, Id) {
+    let connection = connect(engine);
+    let handshake = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    assert!(says(engine, connection, handshake));
+    let id = requests(engine)[0];
+    engine.leases().clone().settle_into_second(id, Socket::Must).expect("a fresh request");
+    engine.accept_socket(id, b"");
+    assert!(take_output(engine).starts_with("HTTP/1.1 101 "));
+    (connection, id)
+}
+
+/// The code with which the host hears that its WebSocket is closed.
+fn closed(engine: &mut Engine, id: Id) -> Option<u16> {
+    take_output(engine);
+    std::iter::from_fn(|| engine.next_event()).find_map(|event| match event.what {
+        What::Closed(code) if event.id == id => Some(code),
+        _ => None,
+    })
+}
+
+#[test]
+fn where_others_wait_the_largest_that_are_not_finished_have_to_go() {
+    let mut engine = engine();
+    let small = gathers(&mut engine, 3_000);
+    let (talker, id) = socket(&mut engine);
+    let mut message = vec![0x02, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.resize(22_000, 1);
+    assert!(says(&mut engine, talker, &message));
+    let large = gathers(&mut engine, 46_000);
+    assert!(engine.counters().memory >= MEMORY - MEMORY / 8);
+    assert!(!says(&mut engine, small, b"more"), "it waits");
+    engine.set_now(999, 1_000_000_000);
+    engine.expire(256);
+    assert_eq!(take_output(&mut engine), "", "not at once");
+    engine.set_now(1000, 1_000_000_000);
+    engine.expire(256);
+    let said = take_output(&mut engine);
+    assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("\r\nConnection: close\r\n"), "{said:?}");
+    assert!(engine.connection(large).is_some_and(|c| c.memory() == 0), "its bytes are gone");
+    assert_eq!(engine.next_ready(), Some(small), "who waited goes on");
+    assert!(says(&mut engine, small, b"more"));
+    assert_eq!(closed(&mut engine, id), None, "a quarter of the memory is free");
+
+    for _ in 0..3 {
+        gathers(&mut engine, 16_000);
+    }
+    assert!(!says(&mut engine, small, b"more"), "it waits");
+    engine.set_now(2000, 1_000_000_000);
+    engine.expire(256);
+    assert!(engine.connection(talker).is_some_and(|c| c.memory() < 100), "its message is gone");
+    assert_eq!(closed(&mut engine, id), Some(1013));
+    assert!(says(&mut engine, small, b"more"));
+}
+
+#[test]
+fn a_message_is_inflated_as_far_as_there_is_memory() {
+    let mut engine = engine();
+    let message = |n: usize| {
+        let small = deflate(&vec![0; n]).expect("zeros compress");
+        assert!(small.len() < 65_536);
+        let mut frame = vec![0xc2, 0xfe, (small.len() >> 8) as u8, small.len() as u8, 0, 0, 0, 0];
+        if small.len() < 126 {
+            frame = vec![0xc2, 0x80 | small.len() as u8, 0, 0, 0, 0];
+        }
+        frame.extend(small);
+        frame
+    };
+    let (talker, id) = socket(&mut engine);
+    assert!(says(&mut engine, talker, &message(60_000)));
+    let length = |engine: &mut Engine| match engine.next_event().map(|event| event.what) {
+        Some(What::Message { data, .. }) => data.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(length(&mut engine), 60_000);
+    gathers(&mut engine, 40_000);
+    assert!(says(&mut engine, talker, &message(25_000)));
+    assert_eq!(length(&mut engine), 25_000);
+    assert!(says(&mut engine, talker, &message(60_000)));
+    assert!(engine.counters().memory < 45_000, "it was not made");
+    assert_eq!(closed(&mut engine, id), Some(1009));
+}
+
+#[test]
+fn one_read_does_not_fill_the_reserve() {
+    let mut engine = engine();
+    let connection = connect(&mut engine);
+    assert_eq!(engine.most_input(connection) as u64, MEMORY - MEMORY / 8);
+    gathers(&mut engine, 50_000);
+    let left = engine.most_input(connection);
+    assert!((19_000..20_000).contains(&left), "{left}");
+    gathers(&mut engine, 20_000);
+    assert_eq!(engine.most_input(connection), 2_500);
 }

@@ -157,9 +157,16 @@ impl Ask {
 }
 
 /// What one client asks, and how it goes about it.
-pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &Settings) -> (Vec<Ask>, Vec<Act>) {
+pub fn script(
+    rng: &mut Rng,
+    client: usize,
+    wild: bool,
+    (crowd, floods): (bool, bool),
+    settings: &Settings,
+) -> (Vec<Ask>, Vec<Act>) {
     // Several at once fill the event queue.
     let flood = rng.chance(match (settings.max_pipeline, settings.buffer_body) {
+        _ if floods => 60,
         (128, 0) => 20,
         (128, _) => 3,
         _ => 1,
@@ -172,6 +179,11 @@ pub fn script(rng: &mut Rng, client: usize, wild: bool, crowd: bool, settings: &
     let mut asks: Vec<Ask> = (0..count).map(|n| Ask::random(rng, n + 1 == count, (client * 100 + n) as u64)).collect();
     for ask in &mut asks[..count - 1] {
         ask.keep_alive = true;
+        if flood && floods && rng.chance(95) {
+            // What waits for nothing.
+            (ask.framing, ask.body) = (Framing::None, Vec::new());
+            (ask.expect, ask.upgrade) = (false, false);
+        }
     }
     // Bodies that just come whole, and just not.
     for (n, ask) in asks.iter_mut().enumerate() {

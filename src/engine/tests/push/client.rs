@@ -59,9 +59,11 @@ pub struct Client {
     pub hurry: bool,
     /// It only stays and reads.
     pub quiet: bool,
+    /// Many ask for the same.
+    crowd: bool,
 }
 
-fn masked(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
+pub fn masked(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = (rng.next() as u32).to_be_bytes();
     let mut out = vec![first];
     match payload.len() {
@@ -81,7 +83,7 @@ fn masked(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Client {
-    pub fn new(rng: &mut Rng, index: usize, due: u64) -> Client {
+    pub fn new(rng: &mut Rng, index: usize, crowd: bool, due: u64) -> Client {
         Client {
             index,
             at: None,
@@ -100,6 +102,7 @@ impl Client {
             sips: 0,
             hurry: false,
             quiet: false,
+            crowd,
         }
     }
 
@@ -214,6 +217,10 @@ impl Client {
             None => Plan::random(rng, self.index, n, transport),
         };
         (plan.head, plan.mistaken) = (false, false);
+        if self.crowd && plan.kind == Kind::Subscribe {
+            plan.patterns = vec![rng.pick(&["a/1", "a/1", "a/*"]).into()];
+            (plan.types, plan.from) = ("", "");
+        }
         plan.since = self.position.filter(|_| rng.chance(85));
         self.habit = Some(plan.clone());
         if rng.chance(4) {

@@ -2,7 +2,7 @@
 //! would, and keeps account of every subscriber. Rule: what a subscriber is to get is written down when the engine hears
 //! of it, from the model alone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::engine::answer::{Answer, Body};
@@ -82,8 +82,9 @@ pub struct Host {
     pub by_id: HashMap<Id, usize>,
     pub by_key: HashMap<(usize, usize), usize>,
     pub hub: Arc<Hub>,
-    /// What each engine has heard of the hub.
+    /// What each engine has heard of the hub: the last number, and all.
     pub heard: Vec<u64>,
+    pub delivered: Vec<BTreeSet<u64>>,
     pub drained: Vec<bool>,
     pub hurry: bool,
     pub publishes: u32,
@@ -102,6 +103,7 @@ impl Host {
             by_key: HashMap::new(),
             hub,
             heard: vec![0; engines],
+            delivered: vec![BTreeSet::new(); engines],
             drained: vec![false; engines],
             hurry: false,
             publishes,
@@ -176,7 +178,13 @@ impl Host {
                     1006 => true,
                     1013 => session.heard,
                     1008 => driver.engine.settings.body_timeout < 1 << 20,
-                    1009 => talk.sent.iter().any(|sent| sent.1.len() as u64 > driver.engine.settings.max_body),
+                    1009 => {
+                        // Where memory is scarce nothing is inflated beyond it.
+                        let settings = &driver.engine.settings;
+                        let room =
+                            if self.tight && session.plan.deflates { settings.max_memory / 32 } else { u64::MAX };
+                        talk.sent.iter().any(|sent| sent.1.len() as u64 > settings.max_body.min(room))
+                    }
                     _ => false,
                 };
                 assert!(expected, "CLOSED with {code}: {talk:?} {:?}", session.closes);
@@ -263,6 +271,7 @@ impl Host {
                 let n = message.position.n;
                 assert!(n > self.heard[e], "engine {e} hears {n} after {}", self.heard[e]);
                 self.heard[e] = n;
+                self.delivered[e].insert(n);
                 let known = model.message(n).expect("published");
                 assert!(known.data == message.parts.data && *known.channel == *message.channel);
                 for session in self.sessions.iter_mut().filter(|session| session.live && session.engine == e) {
@@ -562,7 +571,12 @@ impl Host {
                 Submission::Subscribe { id, subscription: Box::new(subscription) }
             }
         };
+        let threaded = session.threaded;
         self.say(at, drivers, model, rng, submission);
+        if threaded && rng.chance(8) && leases.second(id).is_ok() {
+            // Another thread kicks it before the loop has heard that it is one.
+            self.say(at, drivers, model, rng, Submission::Kick { id });
+        }
     }
 
     /// Something with a subscriber or a WebSocket.
@@ -685,6 +699,14 @@ impl Session {
             self.bytes += self.length(n, model);
             self.expected.push(n);
         }
+    }
+
+    /// Everything published in its channels since it has them.
+    pub fn owed<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = u64> + 'a {
+        let fit = |message: &&Message| {
+            self.seats.iter().any(|seat| seat.1 < message.n && fits(&seat.0, message.channel)) && !self.missed
+        };
+        model.messages.iter().filter(fit).map(|message| message.n)
     }
 
     pub fn seats(&self) -> impl Iterator<Item = &str> {

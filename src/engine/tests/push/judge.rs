@@ -77,6 +77,11 @@ pub fn quiet(driver: &Driver, e: usize, host: &Host, clients: &[Client], book: &
             continue;
         }
         assert!(!engine.is_draining(), "{}: it outlives the drain", session.name());
+        assert!(!session.kicked, "{}: it outlives the kick", session.name());
+        if exchange.is(exchange::SUBSCRIBED) {
+            let unheard = session.owed(model).find(|n| !host.delivered[e].contains(n));
+            assert_eq!(unheard, None, "{}: its engine has not heard of it", session.name());
+        }
         let (got, talk) = (&book.got[&session.key], &book.talk[&session.key]);
         if exchange.is(exchange::SUBSCRIBED) {
             if engine.settings.wants(crate::engine::event::SUBSCRIBER) {
@@ -249,7 +254,13 @@ pub fn all(host: &Host, book: &Book, model: &Model, drivers: &[Driver], calm: bo
             }
         }
         let polled = got.position.filter(|_| session.plan.transport == Transport::LongPoll && got.over);
+        if let (Some(position), None) = (got.position, polled) {
+            let again = got.received.iter().any(|n| *n <= position);
+            assert!(!again, "{}: it begins behind what it is given", name());
+        }
         if let Some(position) = polled {
+            let again = got.received.iter().any(|n| *n > position);
+            assert!(!again, "{}: who comes back with its position gets something twice", name());
             for n in session.expected.iter().filter(|n| **n <= position) {
                 assert!(got.received.contains(n), "{}: {n} is passed over, of {:?}", name(), session.expected);
             }

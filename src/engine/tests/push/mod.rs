@@ -19,6 +19,7 @@ use super::accounts;
 use super::deadlines;
 use super::driver::Driver;
 use super::rng::Rng;
+pub use client::masked;
 use client::{Book, Client};
 use host::Host;
 use model::Model;
@@ -76,6 +77,8 @@ impl World {
         let mut rng = Rng::new(seed ^ 0x7075_7368_0000_0000);
         let (wild, tight) = (rng.chance(25), rng.chance(10));
         let engines = if rng.chance(40) { 2 } else { 1 };
+        // Very many ask for the same, and are given little at a time.
+        let crowd = rng.chance(12);
         let hub = Arc::new(Hub::new(EPOCH));
         let mut model = Model::new(EPOCH);
         for pattern in ["*", "a/*", "a/b/*", "a/1", "c"] {
@@ -103,8 +106,8 @@ impl World {
                 let (scratch, turn, secure) =
                     (rng.pick(&[64, 4096, 65_536]), rng.pick(&[1, 1000, 1 << 20]), rng.pick(&[0, 1, 3]));
                 let mut driver = Driver::with_tag(7 + e, settings, scratch, turn, secure, BEGIN);
-                driver.sends = rng.pick(&[1, 3, 256]);
-                driver.sends_at_once = rng.pick(&[1, 32]);
+                driver.sends = rng.pick(if crowd { &[1, 2, 3] } else { &[1, 3, 256] });
+                driver.sends_at_once = rng.pick(if crowd { &[1, 1] } else { &[1, 32] });
                 driver.enter(hub.clone());
                 driver
             })
@@ -112,12 +115,13 @@ impl World {
         if trace {
             println!("{model:?}");
         }
-        let publishes = rng.range(5, 120) as u32;
+        let publishes = if crowd { rng.range(60, 200) } else { rng.range(5, 120) } as u32;
         let host = Host::new(hub.clone(), drivers.len(), publishes, tight, BEGIN, trace);
         let over = if rng.chance(30) { 5 } else { 8000 };
-        let clients = (0..rng.range(1, 12) as usize).map(|index| {
+        let most = if crowd { rng.range(12, 40) } else { rng.range(1, 12) };
+        let clients = (0..most as usize).map(|index| {
             let due = BEGIN + rng.below(over);
-            Client::new(&mut rng, index, due)
+            Client::new(&mut rng, index, crowd, due)
         });
         let clients = clients.collect();
         let horizon = BEGIN + rng.range(5_000, 40_000);
