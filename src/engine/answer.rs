@@ -14,8 +14,9 @@ use super::event::{End, What};
 use super::exchange;
 use super::id::Id;
 use super::mailbox::Submission;
-use super::output::{Lent, Output, Released, Spare, COPY_LIMIT};
+use super::output::{Lent, Output, Released, COPY_LIMIT};
 use super::pipeline::outlet;
+use super::spare::Spare;
 use super::Engine;
 
 /// A head, and a body or its first piece. The fields were checked when `lines` was made.

@@ -7,9 +7,10 @@ use crate::ws::decoder::Decoder;
 
 use super::head::Head;
 use super::id::Id;
-use super::output::{Output, Spare};
+use super::output::Output;
 use super::peer::Peer;
 use super::slab::Slab;
+use super::spare::Spare;
 use super::wheel::{Items, Links};
 
 /// No exchange, no connection.

@@ -30,6 +30,7 @@ pub mod settings;
 pub mod short;
 pub mod slab;
 pub mod socket;
+mod spare;
 pub mod stats;
 mod straight;
 pub mod subscription;

@@ -10,65 +10,14 @@ use crate::push::form::Form;
 use crate::push::message::{Bundle, Message};
 use crate::PUSH;
 
+use super::spare::Spare;
+
 /// Pieces up to this size are copied together.
 pub const COPY_LIMIT: usize = 16 << 10;
 /// Small pieces are copied into buffers of about this size: one that is sent is given back while others still wait.
 const TAIL_LIMIT: usize = 32 << 10;
 /// Segments and marks for which an output that is not used keeps room.
 const KEEP: usize = 16;
-
-/// Buffers that nobody uses now, for the next pieces. The small ones are kept in number, those that once held much only up
-/// to a sum: what was needed in one bad moment is not kept for ever.
-#[derive(Debug, Default)]
-pub struct Spare {
-    small: Vec<Vec<u8>>,
-    large: Vec<Vec<u8>>,
-    /// The capacity of the large ones.
-    bytes: usize,
-}
-
-impl Spare {
-    const SMALL: usize = 4 << 10;
-    const MOST_SMALL: usize = 256;
-    const MOST_BYTES: usize = 512 << 10;
-
-    /// For something that may stay small.
-    #[inline]
-    pub fn take(&mut self) -> Vec<u8> {
-        self.small.pop().unwrap_or_else(|| self.take_large())
-    }
-
-    /// For something that is likely large.
-    pub fn take_large(&mut self) -> Vec<u8> {
-        let buffer = self.large.pop().unwrap_or_default();
-        self.bytes -= buffer.capacity();
-        buffer
-    }
-
-    #[inline]
-    pub fn give(&mut self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        match buffer.capacity() {
-            0 => {}
-            n if n <= Spare::SMALL && self.small.len() < Spare::MOST_SMALL => self.small.push(buffer),
-            n if n > Spare::SMALL && self.bytes + n <= Spare::MOST_BYTES => {
-                self.bytes += n;
-                self.large.push(buffer);
-            }
-            _ => {}
-        }
-    }
-
-    #[cfg(test)]
-    pub fn buffers(&self) -> usize {
-        self.small.len() + self.large.len()
-    }
-
-    #[cfg(test)]
-    pub fn bytes(&self) -> usize {
-        self.small.iter().map(Vec::capacity).sum::<usize>() + self.bytes
-    }
-}
 
 /// Bytes of the host that are not copied.
 pub trait Lent: Send {
