@@ -11,6 +11,7 @@ seeds=${2:-2000}
 shift
 [ $# = 0 ] || shift
 mkdir -p "$work" && work=$(cd "$work" && pwd)
+# With OPTIMIZE=0 it builds faster and looks slower: better for few seeds.
 # Seconds that the seeds of one bug may take; later, many times what the unchanged engine needs.
 patience=${PATIENCE:-900}
 tree=$work/tree
@@ -29,7 +30,7 @@ fresh_tree() {
 }
 
 build() { # build: the path of the test program in $program
-  (cd "$tree" && CARGO_TARGET_DIR="$work/target" CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 CARGO_PROFILE_TEST_OPT_LEVEL=1 RUSTFLAGS=-Adead_code \
+  (cd "$tree" && CARGO_TARGET_DIR="$work/target" CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 CARGO_PROFILE_TEST_OPT_LEVEL="${OPTIMIZE:-1}" RUSTFLAGS=-Adead_code \
     cargo test --lib --no-run --no-default-features --features push --message-format=json) > "$work/build.json" 2> "$work/build.log" || {
     tail -n 30 "$work/build.log"
     return 1

@@ -424,13 +424,13 @@ fn simulation() {
         if number("ENCKE_SIM_PUSH").is_none() {
             Simulation::new(seed, true).run();
         }
-        if number("ENCKE_SIM_PUSH").is_none() {
+        if number("ENCKE_SIM_PUSH").is_none() && seed % 3 == 0 {
             memory::World::new(seed, true).run();
         }
         push::World::new(seed, true).run();
         return;
     }
-    let (from, seeds) = (number("ENCKE_SIM_FROM").unwrap_or(0), number("ENCKE_SIM_SEEDS").unwrap_or(200));
+    let (from, seeds) = (number("ENCKE_SIM_FROM").unwrap_or(0), number("ENCKE_SIM_SEEDS").unwrap_or(100));
     let most = if number("ENCKE_SIM_FIRST").is_some() { 1 } else { 5 };
     let push_alone = number("ENCKE_SIM_PUSH").is_some();
     let (mut failed, mut all) = (0, Tally::default());
@@ -439,7 +439,8 @@ fn simulation() {
         assert_eq!(simulation.seed, seed);
         let both = || {
             let http = if push_alone { Tally::default() } else { simulation.run() };
-            let memory = if push_alone { (0, 0, 0) } else { memory::World::new(seed, false).run() };
+            let memory = !push_alone && seed % 3 == 0;
+            let memory = if memory { memory::World::new(seed, false).run() } else { (0, 0, 0) };
             (http, [push::World::new(seed, false).run(), memory])
         };
         match catch_unwind(AssertUnwindSafe(both)) {

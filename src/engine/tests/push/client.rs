@@ -32,6 +32,8 @@ pub struct Talk {
     pub gone: bool,
     /// It answers no pings.
     pub mute: bool,
+    /// When it last said something.
+    pub spoke_at: u64,
     pub pipe: usize,
 }
 
@@ -129,6 +131,9 @@ impl Client {
             let Some((_, bytes)) = self.out.pop_front() else { break };
             driver.client_sends(pipe, &bytes);
             moved = true;
+            if let Some(talk) = self.asked.front().and_then(|n| book.talk.get_mut(&(self.index, *n))) {
+                talk.spoke_at = now;
+            }
         }
         if self.acts > 0 && self.due <= now && !self.quiet {
             self.acts -= 1;

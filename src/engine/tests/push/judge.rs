@@ -123,7 +123,9 @@ pub fn quiet(driver: &Driver, e: usize, host: &Host, clients: &[Client], book: &
         let first = every.next().unwrap_or(0);
         let every = if first > 0 { first } else { every.filter(|every| *every > 0).min().unwrap_or(0) };
         if beats && exchange.is(exchange::SUBSCRIBED) && every > 0 {
-            let silent = driver.now - got.heard_at.max(session.started_at).max(session.changed_at);
+            // Who talks is not asked whether it is there.
+            let spoke = if session.plan.is_socket() { talk.spoke_at } else { 0 };
+            let silent = driver.now - got.heard_at.max(session.started_at).max(session.changed_at).max(spoke);
             let most = 2 * every + 2200;
             assert!(silent <= most, "{}: no sign of life for {silent} ms", session.name());
         }

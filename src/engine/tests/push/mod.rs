@@ -78,7 +78,7 @@ impl World {
         let (wild, tight) = (rng.chance(25), rng.chance(10));
         let engines = if rng.chance(40) { 2 } else { 1 };
         // Very many ask for the same, and are given little at a time.
-        let crowd = rng.chance(12);
+        let crowd = rng.chance(8);
         let hub = Arc::new(Hub::new(EPOCH));
         let mut model = Model::new(EPOCH);
         for pattern in ["*", "a/*", "a/b/*", "a/1", "c"] {
