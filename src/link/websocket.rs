@@ -87,7 +87,7 @@ impl Socket {
     /// Tells each message that is complete. The error: how it ended, with the answer to be sent.
     pub fn receive(&mut self, mut input: &[u8], terms: &Terms<'_>, tell: &mut dyn FnMut(Part)) -> Result<(), Fault> {
         while !input.is_empty() {
-            let (n, item) = match self.decoder.decode(input, terms.max_message) {
+            let (n, item) = match self.decoder.decode(input, terms.max_message, u64::MAX) {
                 Ok(step) => step,
                 Err(failure) => {
                     self.say_close(failure.code)?;

@@ -416,7 +416,7 @@ mod tests {
             let (mut decoder, mut items) = (Decoder::of_server(), Vec::new());
             for mut piece in [&stream[..cut], &stream[cut..]] {
                 while !piece.is_empty() {
-                    let (n, item) = decoder.decode(piece, 1000).unwrap();
+                    let (n, item) = decoder.decode(piece, 1000, u64::MAX).unwrap();
                     items.extend(item);
                     piece = &piece[n..];
                 }
@@ -430,7 +430,7 @@ mod tests {
             assert_eq!(items[5], Item::Close { code: 1001, reason: Vec::new() });
         }
         let masked = frame(0x81, b"Hello");
-        assert_eq!(Decoder::of_server().decode(&masked, 1000).unwrap_err().code, code::PROTOCOL);
+        assert_eq!(Decoder::of_server().decode(&masked, 1000, u64::MAX).unwrap_err().code, code::PROTOCOL);
     }
 
     #[test]
