@@ -206,6 +206,12 @@ static void websockets(void) {
   UNTIL(SEEN(server, CLOSED) == 2);
   CHECK_EQ(host_nth(server, ENCKE_EV_CLOSED, 1)->code, 1009);
   CHECK_EQ(SEEN(h, MESSAGE), 4);
+  SECTION("a WebSocket that is left hears so");
+  next_socket(server, 2);
+  UNTIL(told(h, sub, ENCKE_LINK_UP) == 3);
+  CHECK_OK(encke_close(h->e, sub));
+  UNTIL(SEEN(server, CLOSED) == 3 && told(h, sub, ENCKE_LINK_CLOSED) == 1);
+  CHECK_EQ(host_nth(server, ENCKE_EV_CLOSED, 2)->code, 1001);
   free(large);
   host_close(h);
   host_close(server);

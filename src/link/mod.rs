@@ -5,6 +5,7 @@
 //! is lost, and nothing that was not is lost unsaid.
 
 mod backoff;
+mod connection;
 mod dns;
 pub mod door;
 pub mod event_stream;

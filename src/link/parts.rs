@@ -13,6 +13,8 @@ const MOST_AT_ONCE: usize = 64 << 10;
 /// Of a delimiter line beside the boundary: a line end before it, dashes on both sides, a line end.
 const DELIMITER: usize = 2 + 2 + 70 + 2 + 2;
 
+const NO_DELIMITER: &str = "a delimiter between messages is missing";
+
 /// What was read of one part.
 #[derive(Debug)]
 pub struct Part {
@@ -124,7 +126,7 @@ impl Parts {
                 if self.kept.ends_with(b"\n") {
                     self.end_line()?;
                 } else if self.kept.len() > most {
-                    return Err("a delimiter between messages is missing".into());
+                    return Err(NO_DELIMITER.into());
                 }
                 Ok(n)
             }
@@ -191,12 +193,12 @@ impl Parts {
             Some(b"--") => self.state = State::Over,
             _ if line.is_empty() => {}
             _ if self.state == State::Preamble => {}
-            _ => return Err("no delimiter behind a message".into()),
+            _ => return Err(NO_DELIMITER.into()),
         }
         // Somebody who never says anything would be read for ever.
         self.skipped = if self.state == State::Fields { 0 } else { self.skipped + self.kept.len() as u32 };
         if self.skipped as usize > MAX_FIELDS {
-            return Err("a delimiter between messages is missing".into());
+            return Err(NO_DELIMITER.into());
         }
         // Idle streams keep nothing.
         self.kept = Vec::new();

@@ -130,7 +130,7 @@ fn chunks_that_were_cut() {
 fn broken_streams_end() {
     let close = |bytes: &str| read_as(Framing::Close, "b", &[bytes.as_bytes()]).err().unwrap_or_default().into_owned();
     for (bytes, why) in [
-        ("--b\nContent-Length: 2\n\nabxx\n", "no delimiter"),
+        ("--b\nContent-Length: 2\n\nabxx\n", "missing"),
         (&format!("--b\nContent-Length: 2\n\nab{}", "x".repeat(100)), "delimiter between messages is missing"),
         ("--b\nContent-Length: -2\n\n", "no number"),
         ("--b\nContent-Length: 99999999999999999999\n\n", "no number"),

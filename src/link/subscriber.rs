@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::backoff::Backoff;
+use super::connection::Connection;
 use super::parts::Terms;
 use super::reader::Reader;
 use super::response::{parse, Fault, Head, Media};
@@ -151,13 +152,13 @@ impl Subscriber {
         let link = self.link.clone();
         let reactor = &link.reactor;
         // What it takes to begin is not kept for as long as it lasts: most of its life a subscription waits.
-        let (mut stream, mut reader, rest) = Box::pin(self.begin(before, up)).await?;
+        let (mut connection, rest) = Box::pin(self.begin(before, up)).await?;
         let mut kept = Kept(reactor.clone(), 0);
-        let mut over = self.receive(&mut reader, &rest, &mut kept);
+        let mut over = self.receive(&mut connection.reader, &rest, &mut kept);
         let mut open = true;
         drop(rest);
         loop {
-            answer(&mut reader, &mut stream).await?;
+            connection.answer()?;
             match (over?, open) {
                 (true, _) => return Err(Ended::Lost("the server ended the stream".into())),
                 (_, false) => return Err(Ended::Lost("the server closed the connection".into())),
@@ -165,10 +166,11 @@ impl Subscriber {
             }
             poll_fn(|context| reactor.poll_room(context)).await;
             over = Ok(false);
+            let Connection { stream, reader } = &mut connection;
             open = poll_fn(|context| {
                 let open = stream.poll_receive(context, &mut |bytes| {
                     if matches!(over, Ok(false)) {
-                        over = self.receive(&mut reader, bytes, &mut kept);
+                        over = self.receive(reader, bytes, &mut kept);
                     }
                 });
                 let _ = stream.poll_send(context);
@@ -212,7 +214,7 @@ impl Subscriber {
     }
 
     /// Connects and asks; the other end agreed, and what that means is told. With the first bytes of the stream.
-    async fn begin(&mut self, before: &mut bool, up: &mut Option<u64>) -> Result<(Stream, Reader, Vec<u8>), Ended> {
+    async fn begin(&mut self, before: &mut bool, up: &mut Option<u64>) -> Result<(Connection, Vec<u8>), Ended> {
         let link = self.link.clone();
         let reactor = &link.reactor;
         let connect = Stream::connect(reactor, &link.url, &link.names, link.trust.as_ref());
@@ -235,7 +237,7 @@ impl Subscriber {
         if !whole && (head.media != Media::Events || !head.position.is_empty()) {
             self.position = head.position;
         }
-        Ok((stream, reader, rest))
+        Ok((Connection { stream, reader }, rest))
     }
 
     /// What is to be read behind this answer, if it is one to what was asked.
@@ -293,20 +295,6 @@ impl Subscriber {
         kept.now(reader.kept())?;
         Ok(over)
     }
-}
-
-/// Bytes of answers that may wait until the server takes them.
-const MAX_ANSWERS: usize = 4096;
-
-/// What a server wants to hear: who does not take it gets no more of it.
-async fn answer(reader: &mut Reader, stream: &mut Stream) -> Result<(), Fault> {
-    let Reader::Socket(socket) = reader else { return Ok(()) };
-    let answer = std::mem::take(&mut socket.answer);
-    if !answer.is_empty() && stream.unsent() < MAX_ANSWERS {
-        stream.queue(&answer)?;
-        poll_fn(|context| std::task::Poll::Ready(stream.poll_send(context))).await.is_ready();
-    }
-    Ok(())
 }
 
 /// Sends what is queued and reads the head of the answer; with what came behind it.

@@ -70,13 +70,20 @@ fn chance<const N: usize>() -> Result<[u8; N], Fault> {
 pub struct Socket {
     decoder: Decoder,
     json: bool,
-    /// Frames that are to be sent: a pong, or the last word.
+    /// A frame that is to be sent: a pong, or the last word.
     pub answer: Vec<u8>,
+    /// The last word was said.
+    over: bool,
 }
 
 impl Socket {
     pub fn new(protocol: &[u8]) -> Socket {
-        Socket { decoder: Decoder::of_server(), json: protocol == JSON_PROTOCOL.as_bytes(), answer: Vec::new() }
+        Socket {
+            decoder: Decoder::of_server(),
+            json: protocol == JSON_PROTOCOL.as_bytes(),
+            answer: Vec::new(),
+            over: false,
+        }
     }
 
     /// Bytes kept for a message that is not complete.
@@ -118,7 +125,16 @@ impl Socket {
         Ok(())
     }
 
+    /// The connection is given up from this side.
+    pub fn leave(&mut self) -> Result<(), Fault> {
+        match self.over {
+            true => Ok(()),
+            false => self.say_close(code::GOING_AWAY),
+        }
+    }
+
     fn say_close(&mut self, code: u16) -> Result<(), Fault> {
+        self.over = true;
         let code = if code == code::NONE { code::NORMAL } else { code };
         self.answer = frame::masked(CLOSE, &code.to_be_bytes(), chance()?);
         Ok(())
