@@ -12,16 +12,15 @@ pub mod targets;
 mod engine {
     pub use encke::engine::{connection, event, id, mailbox, output, peer, progress, settings, Verdict};
 
-    /// The engine as that file sees it from inside its crate. `ready` is private outside, and only printed there.
+    /// The engine as that file sees it from inside its crate.
     #[derive(Debug)]
     pub struct Engine {
         inner: encke::engine::Engine,
-        pub ready: &'static str,
     }
 
     impl Engine {
         pub fn new(settings: settings::Settings, tag: id::Tag, now: u64, unix: u64) -> Engine {
-            Engine { inner: encke::engine::Engine::new(settings, tag, now, unix), ready: "not shown" }
+            Engine { inner: encke::engine::Engine::new(settings, tag, now, unix) }
         }
     }
 

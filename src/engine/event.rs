@@ -14,8 +14,10 @@ pub const SUBSCRIBER: u32 = 9;
 pub const HALF_CLOSED: u32 = 13;
 pub const CONNECTION: u32 = 14;
 
-/// Requests and body pieces beyond this many stay unread.
+/// Requests and body pieces beyond this many stay unread, or beyond fewer for a host that takes its time over them.
 pub const MAX_QUEUED: usize = 256;
+/// Of a host that is not known yet.
+const FIRST: usize = 32;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,16 +89,39 @@ pub enum Due {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Events {
     queue: VecDeque<Due>,
     /// Requests that the host does not want now, and what belongs to them.
     parked: VecDeque<Due>,
+    /// Those in the queue that carry what peers said.
+    said: usize,
+    /// So many of them may wait at present.
+    pub may_wait: usize,
+}
+
+impl Default for Events {
+    fn default() -> Events {
+        Events { queue: VecDeque::new(), parked: VecDeque::new(), said: 0, may_wait: FIRST }
+    }
+}
+
+impl Due {
+    fn is_said(&self) -> bool {
+        match self {
+            Due::Request { .. } => true,
+            Due::Event(event) => {
+                matches!(event.what, What::Request(_) | What::Body { .. } | What::Message { .. } | What::Word(_))
+            }
+        }
+    }
 }
 
 impl Events {
     pub fn push(&mut self, id: Id, what: What) {
-        self.queue.push_back(Due::Event(Event { id, user: 0, what }));
+        let due = Due::Event(Event { id, user: 0, what });
+        self.said += usize::from(due.is_said());
+        self.queue.push_back(due);
     }
 
     pub fn push_for(&mut self, id: Id, user: u64, what: What) {
@@ -105,6 +130,7 @@ impl Events {
 
     #[inline]
     pub fn push_request(&mut self, id: Id, pattern: u32, size: u32) {
+        self.said += 1;
         self.queue.push_back(Due::Request { id, pattern, size });
     }
 
@@ -118,8 +144,11 @@ impl Events {
         }
     }
 
+    #[inline]
     pub fn pop(&mut self) -> Option<Due> {
-        self.queue.pop_front()
+        let due = self.queue.pop_front()?;
+        self.said -= usize::from(due.is_said());
+        Some(due)
     }
 
     pub fn front(&self) -> Option<&Due> {
@@ -127,7 +156,7 @@ impl Events {
     }
 
     pub fn park_front(&mut self) {
-        if let Some(event) = self.queue.pop_front() {
+        if let Some(event) = self.pop() {
             self.parked.push_back(event);
         }
     }
@@ -135,6 +164,7 @@ impl Events {
     /// The parked events are due again, before all others.
     pub fn unpark(&mut self) {
         while let Some(event) = self.parked.pop_back() {
+            self.said += usize::from(event.is_said());
             self.queue.push_front(event);
         }
     }
@@ -144,7 +174,11 @@ impl Events {
     }
 
     pub fn is_full(&self) -> bool {
-        self.queue.len() >= MAX_QUEUED
+        self.said >= self.may_wait
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.len()
     }
 
     pub fn has_parked(&self) -> bool {
@@ -154,5 +188,39 @@ impl Events {
     #[cfg(test)]
     pub fn all(&self) -> impl Iterator<Item = &Due> {
         self.parked.iter().chain(&self.queue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_library_has_to_say_keeps_nobody_from_being_heard() {
+        let mut events = Events::default();
+        for _ in 0..2 * MAX_QUEUED {
+            events.push(Id::NONE, What::Writable);
+            events.push_for(Id::NONE, 0, What::Done { code: End::Ok, len: 0 });
+        }
+        assert!(!events.is_full());
+        for n in 0..FIRST {
+            assert!(!events.is_full(), "{n}");
+            match n % 3 {
+                0 => events.push_request(Id::NONE, 0, 1),
+                1 => events.push(Id::NONE, What::Body { data: vec![1], more: true }),
+                _ => events.push(Id::NONE, What::Message { opcode: 1, data: Vec::new() }),
+            }
+        }
+        assert!(events.is_full());
+        while events.len() > FIRST {
+            events.pop();
+        }
+        assert!(events.is_full());
+        events.park_front();
+        assert!(!events.is_full());
+        events.unpark();
+        assert!(events.is_full());
+        while events.pop().is_some() {}
+        assert!(!events.is_full() && events.said == 0);
     }
 }

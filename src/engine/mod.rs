@@ -34,6 +34,7 @@ mod spare;
 pub mod stats;
 mod straight;
 pub mod subscription;
+mod turns;
 pub mod wheel;
 pub mod wishes;
 pub mod word;
@@ -61,6 +62,7 @@ use pattern::Patterns;
 use settings::Settings;
 use slab::Slab;
 use stats::Counters;
+use turns::Turns;
 use wheel::Wheel;
 use wishes::Wishes;
 
@@ -111,7 +113,9 @@ pub struct Engine {
     limbo: Vec<u32>,
     wheel: Wheel,
     events: Events,
-    ready: VecDeque<u32>,
+    ready: Turns,
+    /// Requests that the connection whose turn it is has handed over.
+    in_turn: u32,
     dirty: VecDeque<u32>,
     paused: VecDeque<u32>,
     starved: VecDeque<u32>,
@@ -168,7 +172,8 @@ impl Engine {
             limbo: Vec::new(),
             wheel: Wheel::new(now),
             events: Events::default(),
-            ready: VecDeque::new(),
+            ready: Turns::default(),
+            in_turn: 0,
             dirty: VecDeque::new(),
             paused: VecDeque::new(),
             starved: VecDeque::new(),
@@ -263,13 +268,14 @@ impl Engine {
         if let Some(c) = self.connections.at_mut(connection) {
             if !c.is(READY) {
                 c.flags |= READY;
-                self.ready.push_back(connection);
+                let idle = c.holds_nothing();
+                self.ready.push(connection, idle);
             }
         }
     }
 
     pub fn next_ready(&mut self) -> Option<u32> {
-        while let Some(connection) = self.ready.pop_front() {
+        while let Some(connection) = self.ready.pop() {
             if let Some(c) = self.connections.at_mut(connection) {
                 if c.is(READY) {
                     c.flags &= !READY;
@@ -340,6 +346,21 @@ impl Engine {
 
     pub fn events_full(&self) -> bool {
         self.events.is_full()
+    }
+
+    /// Events that wait for the host, if they are so many that its time for them matters.
+    pub fn many_events(&self) -> Option<usize> {
+        Some(self.events.len()).filter(|n| *n > turns::FEW)
+    }
+
+    /// Turns of one run: each brings the host something to do.
+    pub fn most_turns(&self) -> u32 {
+        self.events.may_wait as u32
+    }
+
+    /// The host took so many microseconds over so many events.
+    pub fn pace(&mut self, events: usize, taken: u64) {
+        self.events.may_wait = turns::paced(self.events.may_wait, events, taken, event::MAX_QUEUED);
     }
 
     fn may_deliver(&self) -> bool {

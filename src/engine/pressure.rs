@@ -18,7 +18,7 @@ const BRINGS: u64 = 96 << 10;
 
 impl Connection {
     /// Neither bytes nor requests are kept for it.
-    fn holds_nothing(&self) -> bool {
+    pub(super) fn holds_nothing(&self) -> bool {
         self.first == NONE && self.memory() == 0 && !self.in_body()
     }
 

@@ -14,6 +14,7 @@ use super::event::{self, End, What};
 use super::exchange;
 use super::head;
 use super::id::Id;
+use super::turns;
 use super::wishes::Wishes;
 use super::Engine;
 
@@ -65,6 +66,7 @@ impl Engine {
     /// Bytes of the peer.
     pub fn receive(&mut self, connection: u32, data: &[u8]) {
         self.counters.bytes_in += data.len() as u64;
+        self.in_turn = 0;
         let on_reserve = self.lives_on_reserve(connection);
         let Some(c) = self.connections.at_mut(connection) else { return };
         if let Some(mut input) = c.input.take() {
@@ -98,6 +100,7 @@ impl Engine {
     pub fn resume(&mut self, connection: u32) {
         let Some(c) = self.connections.at_mut(connection) else { return };
         c.flags &= !WAITS;
+        self.in_turn = 0;
         if let Some(input) = c.input.take() {
             self.work_off(connection, input);
         }
@@ -272,6 +275,12 @@ impl Engine {
             self.pause(connection);
             return false;
         }
+        if self.in_turn >= turns::REQUESTS && self.ready.len() > 0 {
+            c.flags |= WAITS;
+            self.make_ready(connection);
+            return false;
+        }
+        self.in_turn += 1;
         true
     }
 

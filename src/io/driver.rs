@@ -39,7 +39,7 @@ const BUSY: u32 = 2;
 /// Drains that do not look ahead after one that did in vain.
 const SHORT_SIGHT: u32 = 16;
 /// Connections accepted in a run that was busy with handshakes: the others are not to wait for both.
-const ACCEPTS_BESIDE_HANDSHAKES: usize = 8;
+const ACCEPTS_BESIDE_HANDSHAKES: usize = 32;
 /// A host that takes longer over its events than this is not the peers' fault.
 const PATIENCE_WITH_HOST: u64 = 1_000;
 /// Deadlines are looked at this often also while there is always more to read.
@@ -87,6 +87,8 @@ pub struct Driver {
     pub(super) resting: usize,
     pub(super) rest_until: Option<u64>,
     progress: Progress,
+    /// Many events that a run found for the host, and when, in microseconds.
+    drain: Option<(usize, u64)>,
     /// Readiness was collected before the run that it is for.
     polled: bool,
     /// Connections written to since the last run, and drains to come that do not look ahead.
@@ -135,6 +137,7 @@ impl Driver {
             resting: 0,
             rest_until: None,
             progress: Progress::default(),
+            drain: None,
             polled: false,
             written: 0,
             sent: 0,
@@ -273,19 +276,19 @@ impl Driver {
         more |= self.hear();
         self.engine.unpause();
         more |= self.run_tasks();
-        let mut left = if budget == 0 { DEFAULT_BUDGET } else { budget };
+        let budget = if budget == 0 { DEFAULT_BUDGET } else { budget };
+        let most_turns = budget.min(self.engine.most_turns());
         let (mut turns, mut turns_end) = (0, None);
-        while left > 0 && !self.engine.events_full() {
+        while turns < most_turns && !self.engine.events_full() {
             let Some(connection) = self.engine.next_ready() else { break };
             self.turn(connection);
-            left -= 1;
             turns += 1;
             if turns % UNTIMED_TURNS == 0 && over(&mut turns_end) {
                 break;
             }
         }
         let handshakes = self.step_handshakes();
-        self.accept(if handshakes { ACCEPTS_BESIDE_HANDSHAKES } else { left.max(1) as usize });
+        self.accept(if handshakes { ACCEPTS_BESIDE_HANDSHAKES } else { (budget - turns).max(1) as usize });
         // Not before what has come in the meantime was read, unless that never ends.
         if !more || self.engine.now() > self.expired + EXPIRE_AT_LEAST {
             self.expired = self.engine.now();
@@ -294,6 +297,7 @@ impl Driver {
         self.flush();
         self.fan_out(SENDS);
         self.progress.ran(&self.engine, more);
+        self.drain = self.engine.many_events().map(|n| (n, clock::microseconds()));
         self.settle();
         let more = more
             || self.engine.has_turns()
@@ -323,6 +327,9 @@ impl Driver {
             if !self.progress.goes_on(&self.engine) {
                 break;
             }
+        }
+        if let Some((events, from)) = self.drain.take() {
+            self.engine.pace(events, clock::microseconds().saturating_sub(from));
         }
         self.progress.end_drain();
         self.look_ahead();

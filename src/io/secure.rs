@@ -28,6 +28,8 @@ use tls::{Progress, Session};
 
 /// Steps of handshakes in one run: each costs as much as dozens of requests.
 pub(super) const STEPS: usize = 3;
+/// Connections looked at for them: one that has ended meanwhile costs next to nothing.
+const LOOKS: usize = 64;
 /// Plaintext of one record, and of one system call.
 const RECORD: usize = 16 << 10;
 const CHUNK: usize = 64 << 10;
@@ -165,19 +167,25 @@ impl Driver {
     /// Some steps of handshakes; whether there were any.
     pub(super) fn step_handshakes(&mut self) -> bool {
         let any = !self.handshakes.is_empty();
-        for _ in 0..STEPS {
+        let mut left = STEPS;
+        for _ in 0..LOOKS {
+            if left == 0 {
+                break;
+            }
             let Some((connection, generation)) = self.handshakes.pop_front() else { break };
             let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { continue };
             match socket.secure.as_deref_mut() {
                 Some(secure) if socket.generation == generation => secure.waits = false,
                 _ => continue,
             }
-            let dead = socket.dead;
+            if socket.dead {
+                self.lose(connection);
+                continue;
+            }
             if self.engine.admit(connection) {
                 self.read(connection);
-            } else if dead {
-                self.lose(connection);
             }
+            left -= 1;
             self.tell_wants(connection);
         }
         any

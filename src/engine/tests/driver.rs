@@ -258,10 +258,11 @@ impl Driver {
     /// What keeps the fd readable.
     pub fn why(&self) -> String {
         format!(
-            "{:?}, events {}, ready {:?}, dirty {}, woken {}, timer {:?}, backlog {}, edges {:?}",
+            "{:?}, events {}, ready {}, withheld {}, dirty {}, woken {}, timer {:?}, backlog {}, edges {:?}",
             self.progress,
             self.engine.has_events(),
-            self.engine.ready,
+            self.engine.ready_len(),
+            self.engine.withholds(),
             self.engine.is_dirty(),
             self.woken.load(SeqCst),
             self.timer,

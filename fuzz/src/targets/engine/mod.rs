@@ -28,6 +28,8 @@ use host::Host;
 
 const MOST_STEPS: usize = 200;
 const START: u64 = 5000;
+/// Whoever wakes after so many milliseconds does not spin, although there may be nothing to do.
+const SELDOM: u64 = 500;
 
 /// Says what happens, where somebody wants to read it.
 macro_rules! say {
@@ -208,10 +210,13 @@ impl World {
                 self.idle_rounds = if moved { 0 } else { self.idle_rounds + 1 };
                 assert!(self.idle_rounds < 10, "spinning: {}", self.driver.why());
             } else if !moved {
-                match self.driver.next_timer().filter(|_| timers) {
-                    Some(at) => self.driver.now = at.max(self.driver.now + 1),
-                    None => return,
+                let Some(at) = self.driver.next_timer().filter(|_| timers) else { return };
+                let at = at.max(self.driver.now + 1);
+                // Where all memory is held by bodies that do not come, the engine looks now and then, in vain.
+                if at >= self.driver.now + SELDOM {
+                    self.idle_rounds = 0;
                 }
+                self.driver.now = at;
             }
             self.check_accounts();
         }
