@@ -350,7 +350,7 @@ impl Engine {
 
     /// Events that wait for the host, if they are so many that its time for them matters.
     pub fn many_events(&self) -> Option<usize> {
-        Some(self.events.len()).filter(|n| *n > turns::FEW)
+        Some(self.events.len()).filter(|n| *n >= turns::FEW)
     }
 
     /// Turns of one run: each brings the host something to do.

@@ -145,5 +145,6 @@ mod tests {
         assert_eq!(paced(MOST, 17, 100_000_000, MOST), FEW);
         assert_eq!(paced(MOST, 0, u64::MAX, MOST), FEW);
         assert_eq!(paced(FEW, 250, 4_001, MOST), FEW);
+        assert_eq!(paced(FEW, FEW, 900, MOST), 2 * FEW);
     }
 }
