@@ -9,7 +9,7 @@
 # makes lies below target/fuzz, but for what `minimize` and `merge` are asked for.
 set -eu
 cd "$(dirname "$0")/.."
-targets="http1 engine response tls certificates push link"
+targets="http1 engine response tls certificates push link mounts"
 work=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 
@@ -47,6 +47,7 @@ options() {
     response) echo "-dict=fuzz/http.dict -max_len=800" ;;
     push) echo "-max_len=2000" ;;
     link) echo "-dict=fuzz/http.dict -max_len=3000" ;;
+    mounts) echo "-dict=fuzz/http.dict -max_len=1000" ;;
     tls) echo "-dict=fuzz/tls.dict -max_len=3000" ;;
     certificates) echo "-dict=fuzz/pem.dict -max_len=3000" ;;
   esac
@@ -104,9 +105,9 @@ coverage() {
     --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$out/build" --test replay
   program=$(find "$out/build/$host/debug/deps" -name 'replay-*' -type f -perm -u+x | head -n 1)
   "$profdata" merge -sparse "$out"/*.profraw -o "$out/profile"
-  "$cov" report "$program" -instr-profile="$out/profile" src/http1 src/engine src/tls src/push src/ws src/link \
+  "$cov" report "$program" -instr-profile="$out/profile" src/http1 src/engine src/tls src/push src/ws src/link src/mounts \
     -ignore-filename-regex='tests?(/|\.rs)' -show-region-summary=false -show-branch-summary=false
-  "$cov" show "$program" -instr-profile="$out/profile" src/http1 src/engine src/tls src/push src/ws src/link -format=html \
+  "$cov" show "$program" -instr-profile="$out/profile" src/http1 src/engine src/tls src/push src/ws src/link src/mounts -format=html \
     -ignore-filename-regex='tests?(/|\.rs)' -output-dir="$out/html" > /dev/null
   echo "line by line: $out/html/index.html"
 }

@@ -17,6 +17,7 @@ fn main() {
     tls();
     certificates();
     link();
+    mounts();
 }
 
 // ---- http1: what is read, how it is cut, the bytes -------------------------------------------------------------------
@@ -568,4 +569,42 @@ fn link() {
     write("link", "frames-text", b"2b\x01\x01\xc3\x80\x01\xab\x81\x01\xff");
     write("link", "frames-masked", b"2c\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
     write("link", "frames-too-large", b"2d\x82\x7e\x02\x59");
+}
+
+// ---- mounts: what, how it is set up, and what is read ------------------------------------------------------------------
+
+fn mounts() {
+    let requests = [
+        ("index", "GET\n\n"),
+        ("file", "GET\na/b%20c.txt\nAccept-Encoding: br;q=0.5, gzip, *;q=0\n"),
+        ("out", "GET\na/%2e%2E/b\n"),
+        ("dot", "HEAD\n.git/config?x\n"),
+        ("put", "PUT\na\n"),
+        ("range", "GET\na\nRange: bytes=0-1, 4-5,-1\n"),
+        ("range-behind", "GET\na\nRange: bytes=99999-\nIf-Range: \"x\"\n"),
+        ("tags", "GET\na\nIf-None-Match: \"x\", W/\"6affd2b7.5-1-7\", *\n"),
+        ("dates", "GET\na\nIf-Modified-Since: Fri, 20 Nov 2026 08:40:23 GMT\n"),
+        ("other-dates", "GET\na\nIf-Unmodified-Since: Friday, 20-Nov-26 08:40:22 GMT\nIf-Match: *\n"),
+        ("password", "GET\na\nAuthorization: Basic dTpwdw==\n"),
+        ("no-password", "GET\na\nAuthorization: basic dTpwdw\n"),
+        ("publish", "POST\nfoo/bar\nContent-Type: text/plain\nContent-Length: 0\nEncke-Key: k\n"),
+        ("subscribe", "GET\nZo%C3%AB*?type=a/b&sender=%2a\nAuthorization: Basic dTpwdw==\n"),
+        ("events", "GET\nfoo\nAccept: text/event-stream\nLast-Event-ID: 1.2.3\nOrigin: https://a.example\n"),
+        ("preflight", "OPTIONS\nfoo\nOrigin: null\nAccess-Control-Request-Method: POST\n"),
+    ];
+    for (n, (name, text)) in requests.iter().enumerate() {
+        for (kind, place) in [(b'0', "files"), (b'1', "bus")] {
+            write("mounts", &format!("{place}-{name}"), &[&[kind, 7 * n as u8], text.as_bytes()].concat());
+        }
+    }
+    for (n, path) in ["a%2Fb", "f%256fo", "Zo%c3%ab", "%FF", "a%0Ab", "*", "%C2%85"].iter().enumerate() {
+        write("mounts", &format!("path-{n}"), format!("20{path}").as_bytes());
+    }
+    for (n, name) in ["two words", "50%", "f%6fo", "a?b#\u{20ac}", "%C3%AB", "\u{85}"].iter().enumerate() {
+        write("mounts", &format!("name-{n}"), format!("30{name}").as_bytes());
+    }
+    let fields = ["bytes=0-0,5-6,-1", "Bytes=10-", "bytes=99-99999999999999999999999", "bytes=5-4", "bytes=-0,,7-"];
+    for (n, field) in fields.iter().enumerate() {
+        write("mounts", &format!("range-{n}"), format!("\u{4}1\u{0}d{field}").as_bytes());
+    }
 }

@@ -75,6 +75,14 @@ fn link() {
 }
 
 #[test]
+fn mounts() {
+    all("mounts");
+}
+
+#[test]
 fn every_target_is_replayed() {
-    assert_eq!(ALL.map(|(name, _)| name), ["http1", "engine", "response", "tls", "push", "certificates", "link"]);
+    assert_eq!(
+        ALL.map(|(name, _)| name),
+        ["http1", "engine", "response", "tls", "push", "certificates", "link", "mounts"]
+    );
 }

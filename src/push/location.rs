@@ -48,7 +48,7 @@ pub fn channel(path: &[u8]) -> Option<String> {
     }
     // What would be no name is taken as it came.
     let mut name = match String::from_utf8(name) {
-        Ok(name) if !name.chars().any(char::is_control) => name,
+        Ok(name) if !name.bytes().any(|byte| byte < b' ' || byte == 0x7f) => name,
         _ => std::str::from_utf8(path).ok()?.to_owned(),
     };
     if name.ends_with('*') {
@@ -100,6 +100,7 @@ mod tests {
             ("50%", "/msgbus/50%25"),
             ("a%25b", "/msgbus/a%2525b"),
             ("%C3%AB", "/msgbus/%25C3%25AB"),
+            ("\u{85}", "/msgbus/%C2%85"), // of the control characters no name may hold those of ASCII
             ("%zz%4", "/msgbus/%25zz%254"),
             ("%2A", "/msgbus/%2A"),
         ] {

@@ -4,13 +4,14 @@ pub mod certificates;
 pub mod engine;
 pub mod http1;
 pub mod link;
+pub mod mounts;
 pub mod push;
 pub mod response;
 pub mod tls;
 
 pub type Target = fn(&[u8]);
 
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 8] = [
     ("http1", http1::run),
     ("engine", engine::run),
     ("response", response::run),
@@ -18,4 +19,5 @@ pub const ALL: [(&str, Target); 7] = [
     ("push", push::run),
     ("certificates", certificates::run),
     ("link", link::run),
+    ("mounts", mounts::run),
 ];
