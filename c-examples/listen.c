@@ -1,7 +1,7 @@
 /*
  * listen.c - the smallest client of a message bus: prints every message, reconnects by itself, listens on no port.
  *
- *   ./listen [URL [CHANNEL]]      default http://127.0.0.1:8888/msgbus/ and every channel
+ *   ./listen [URL [CHANNEL]]      default http://127.0.0.1:8888/msgbus/ and every channel; ws://HOST/PATH is a WebSocket
  */
 #include <stdio.h>
 

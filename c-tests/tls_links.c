@@ -92,6 +92,35 @@ int main(void) {
   fails(textf("https://localhost:%d/msgbus/", own_port), authority, "TLS: invalid peer certificate");
   fails(textf("https://localhost:%d/msgbus/", plain), authority, "TLS: ");
 
+  SECTION("where an address cannot prove who it is, the next one of the name may");
+  encke_id other_address = 0, link_by_name = 0, sub_by_name = 0;
+  if (encke_listen(server->e, textf("[::1]:%d", own_port), tls, &other_address) == ENCKE_OK) { /* there may be no IPv6 */
+    CHECK_OK(open_link(textf("https://localhost:%d/msgbus/", own_port), cert_pem(authority), &link_by_name));
+    CHECK_OK(encke_link_subscribe(h->e, link_by_name, "news", NULL, 0, &sub_by_name));
+    UNTIL(told(sub_by_name, ENCKE_LINK_UP) == 1);
+    CHECK_EQ(told(sub_by_name, ENCKE_LINK_DOWN), 0);
+    CHECK_OK(encke_close(h->e, link_by_name));
+    UNTIL(told(link_by_name, ENCKE_LINK_CLOSED) == 1);
+    CHECK_OK(encke_close(server->e, other_address));
+  }
+
+  SECTION("a WebSocket over TLS");
+  encke_link_options of_socket;
+  memset(&of_socket, 0, sizeof of_socket);
+  of_socket.ca_pem = str(cert_pem(authority));
+  size_t before_it = SEEN(h, MESSAGE);
+  CHECK_OK(encke_link_open(h->e, textf("wss://localhost:%d/msgbus/socket", port), &of_socket, sizeof of_socket, &link_by_name));
+  CHECK_OK(encke_link_subscribe(h->e, link_by_name, "socket", NULL, 0, &sub_by_name));
+  UNTIL(told(sub_by_name, ENCKE_LINK_UP) == 1);
+  encke_message spoken;
+  memset(&spoken, 0, sizeof spoken);
+  spoken.data = "hello", spoken.len = 5;
+  CHECK_OK(encke_publish(server->s, 0, "socket", &spoken, sizeof spoken));
+  UNTIL(SEEN(h, MESSAGE) == before_it + 1);
+  CHECK_BYTES(host_nth(h, ENCKE_EV_MESSAGE, before_it)->data, host_nth(h, ENCKE_EV_MESSAGE, before_it)->len, "hello", 5);
+  CHECK_OK(encke_close(h->e, link_by_name));
+  UNTIL(told(link_by_name, ENCKE_LINK_CLOSED) == 1);
+
   SECTION("a certificate of one's own making, passed as it is");
   port = own_port;
   size_t messages = SEEN(h, MESSAGE);
