@@ -12,9 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int listener, port;
+static __attribute__((unused)) int listener, port;
 
-static int bus_listen(int wanted) {
+static __attribute__((unused)) int bus_listen(int wanted) {
   struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)wanted)};
   socklen_t n = sizeof in;
   int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -29,7 +29,7 @@ static int bus_listen(int wanted) {
 
 static peer *accepted;
 
-static int try_accept(void) {
+static __attribute__((unused)) int try_accept(void) {
   int fd = accept(listener, NULL, NULL);
   if (fd < 0) return 0;
   accepted = peer_fd(fd);
@@ -37,14 +37,14 @@ static int try_accept(void) {
 }
 
 /* The next connection, with the head of its request. */
-static peer *bus_accept(void) {
+static __attribute__((unused)) peer *bus_accept(void) {
   UNTIL(try_accept());
   peer *p = accepted;
   UNTIL(p->n > 0 && memmem(p->in, p->n, "\r\n\r\n", 4));
   return p;
 }
 
-static int has(peer *p, const char *text) { return p->n > 0 && memmem(p->in, p->n, text, strlen(text)) != NULL; }
+static __attribute__((unused)) int has(peer *p, const char *text) { return p->n > 0 && memmem(p->in, p->n, text, strlen(text)) != NULL; }
 
 static __attribute__((unused)) size_t times(peer *p, const char *text) {
   size_t found = 0;
@@ -53,13 +53,13 @@ static __attribute__((unused)) size_t times(peer *p, const char *text) {
 }
 
 /* LINK events with that code, of that id. */
-static size_t told(host *h, encke_id id, int code) {
+static __attribute__((unused)) size_t told(host *h, encke_id id, int code) {
   size_t n = 0;
   for (size_t i = 0; i < h->n; i++) n += h->log[i].kind == ENCKE_EV_LINK && h->log[i].id == id && h->log[i].code == code;
   return n;
 }
 
-static event *last_told(host *h, encke_id id, int code) {
+static __attribute__((unused)) event *last_told(host *h, encke_id id, int code) {
   for (size_t i = h->n; i-- > 0;)
     if (h->log[i].kind == ENCKE_EV_LINK && h->log[i].id == id && h->log[i].code == code) return &h->log[i];
   return NULL;

@@ -217,6 +217,37 @@ static void websockets(void) {
   host_close(server);
 }
 
+/* Who serves events alone is followed from where it ended, and what is said of that is no message. */
+static void events_of_an_encke(void) {
+  if (!encke_has_feature("push")) return;
+  SECTION("events of an encke: nothing is missed, and nothing is told of it");
+  host *server = HOST_PLAIN(), *h = start();
+  int at = host_listen(server);
+  encke_subscription how;
+  const char *channels[] = {"news"};
+  encke_message m;
+  memset(&how, 0, sizeof how), memset(&m, 0, sizeof m);
+  how.transport = ENCKE_TRANSPORT_SSE;
+  encke_id sub = source(h, textf("http://127.0.0.1:%d/events", at));
+  UNTIL(SEEN(server, REQUEST) == 1);
+  encke_id first = request_id(server, 0);
+  CHECK_OK(encke_subscribe(server->s, first, channels, 1, &how, sizeof how));
+  m.data = "one", m.len = 3;
+  CHECK_OK(encke_publish(server->s, 0, "news", &m, sizeof m));
+  is_message(h, 0, TEXT_TYPE, "", "one");
+  encke_abort(server->s, first);
+  m.data = "two";
+  CHECK_OK(encke_publish(server->s, 0, "news", &m, sizeof m));
+  UNTIL(SEEN(server, REQUEST) == 2);
+  CHECK_OK(encke_subscribe(server->s, request_id(server, 1), channels, 1, &how, sizeof how));
+  is_message(h, 1, TEXT_TYPE, "", "two");
+  CHECK_EQ(SEEN(h, MESSAGE), 2);
+  CHECK_EQ(told(h, sub, ENCKE_LINK_UP), 2);
+  CHECK_EQ(told(h, sub, ENCKE_LINK_GAP), 0);
+  host_close(h);
+  host_close(server);
+}
+
 static void of_an_encke(void) {
   if (!encke_has_feature("mounts")) return;
   SECTION("a bus of an encke by its WebSocket, with JSON; and its events");
@@ -258,6 +289,7 @@ int main(void) {
     parts();
     bad_handshakes();
     websockets();
+    events_of_an_encke();
     of_an_encke();
     close(listener);
   }

@@ -29,6 +29,8 @@ pub struct Events {
     event: Vec<u8>,
     /// Of the event being read, where it says one.
     id: Option<Vec<u8>>,
+    /// The first event may be one that an encke says to those who see no fields: whether it gave everything.
+    says_recovered: bool,
     /// The event is larger than may be.
     too_large: bool,
     /// Where it goes on after the last event.
@@ -40,9 +42,9 @@ pub struct Events {
 }
 
 impl Events {
-    /// `last_id`: where it goes on, if it is known.
-    pub fn new(last_id: Vec<u8>) -> Events {
-        Events { last_id, ..Events::default() }
+    /// `last_id`: where it goes on, if it is known. `says_recovered`: the head has said it already.
+    pub fn new(last_id: Vec<u8>, says_recovered: bool) -> Events {
+        Events { last_id, says_recovered, ..Events::default() }
     }
 
     /// Bytes kept for an event that is not complete.
@@ -164,7 +166,7 @@ impl Events {
             return;
         }
         // An empty line of data is a line; none is no event.
-        if data.pop().is_none() {
+        if data.pop().is_none() || std::mem::take(&mut self.says_recovered) && event == b"recovered" {
             return;
         }
         // What is no UTF-8 is decoded as the specification has it.
@@ -199,7 +201,7 @@ mod tests {
 
     fn read(pieces: &[&[u8]], max_message: u64) -> Read {
         let terms = Terms { channel: "c", prefix: "/", max_message };
-        let (mut reader, mut events) = (Events::new(b"before".to_vec()), Vec::new());
+        let (mut reader, mut events) = (Events::new(b"before".to_vec(), false), Vec::new());
         for piece in pieces {
             let mut tell = |part: Part| {
                 assert_eq!(part.letter.text(Text::Channel), b"c");
@@ -273,6 +275,19 @@ mod tests {
         assert_eq!((reader.last_id.len(), reader.kept(), reader.left_out), (0, 0, false));
         reader.receive(b"event:", &terms, &mut |_| ()).unwrap();
         assert!((0..100).any(|_| reader.receive(&[b'x'; 1000], &terms, &mut |_| ()).is_err()));
+    }
+
+    #[test]
+    fn what_an_encke_says_first() {
+        let terms = Terms { channel: "c", prefix: "/", max_message: 100 };
+        let stream = b"id: 5\nevent: recovered\ndata: yes\n\nid: 6\nevent: recovered\ndata: my own\n\n";
+        for (says_recovered, expected) in [(true, &[&b"my own"[..]][..]), (false, &[b"yes", b"my own"])] {
+            let mut found = Vec::new();
+            let mut events = Events::new(Vec::new(), says_recovered);
+            events.receive(stream, &terms, &mut |part| found.push(part.letter.data)).unwrap();
+            assert_eq!(found, expected);
+            assert_eq!(events.last_id, b"6");
+        }
     }
 
     #[test]

@@ -19,9 +19,10 @@ impl Reader {
         match &head.media {
             Media::Parts(boundary) => Some(Reader::Parts(Parts::new(Body::new(head.framing), boundary))),
             // What has no body has no events either.
-            Media::Events if head.framing != Framing::Nothing => {
-                Some(Reader::Events(Box::new((Body::new(head.framing), Events::new(goes_on.to_vec())))))
-            }
+            Media::Events if head.framing != Framing::Nothing => Some(Reader::Events(Box::new((
+                Body::new(head.framing),
+                Events::new(goes_on.to_vec(), head.recovered.is_some()),
+            )))),
             _ => None,
         }
     }
