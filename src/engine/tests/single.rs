@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::engine::answer::{Answer, Body};
-use crate::engine::connection::CUT;
+use crate::engine::connection::{Connection, CLOSING, CUT, EOF, STOPPED};
 use crate::engine::event::{self, What};
 use crate::engine::id::{Id, Tag};
 use crate::engine::lease::{Settle, Socket};
@@ -193,6 +193,24 @@ fn a_host_that_blocks_in_its_drain_costs_no_peer_its_connection() {
     one.engine.set_now(41_100, 1_000_000_041);
     one.engine.expire(256);
     assert!(one.engine.connection(one.connection).is_some_and(|c| c.is(CUT)));
+}
+
+/// What came while the host did not let the loop read is not late.
+#[test]
+fn a_host_that_blocks_in_its_drain_costs_nobody_the_time_to_speak() {
+    let ended = |c: &Connection| c.is(CUT | STOPPED | CLOSING | EOF);
+    for begun in [&b""[..], b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhal"] {
+        let (head_timeout, body_timeout, idle_timeout) = (1000, 1000, 1000);
+        let mut one = One::new(Settings { head_timeout, body_timeout, idle_timeout, ..Settings::default() });
+        one.engine.receive(one.connection, begun);
+        one.engine.set_now(40_000, 1_000_000_040);
+        one.engine.excuse(40_000);
+        one.engine.expire(256);
+        assert!(one.engine.connection(one.connection).is_some_and(|c| !ended(c)), "after {begun:?}");
+        one.engine.set_now(41_100, 1_000_000_041);
+        one.engine.expire(256);
+        assert!(one.engine.connection(one.connection).is_none_or(ended), "after {begun:?}");
+    }
 }
 
 struct Nobody;
