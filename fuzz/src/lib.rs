@@ -8,7 +8,7 @@ pub mod bytes;
 pub mod reference;
 pub mod targets;
 
-/// Where `src/engine/tests/driver.rs` looks for the engine; that file is shared with the simulation.
+/// Where `src/engine/tests/driver.rs` looks for the engine; that file and two beside it are shared with the simulation.
 mod engine {
     pub use encke::engine::{connection, event, id, mailbox, output, peer, progress, settings, Verdict};
 
@@ -61,3 +61,7 @@ mod deadlines {
 /// The in-memory driver of the simulation.
 #[path = "../../src/engine/tests/driver.rs"]
 mod driver;
+#[path = "../../src/engine/tests/pipe.rs"]
+mod pipe;
+#[path = "../../src/engine/tests/writing.rs"]
+mod writing;

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::driver::{Driver, Ended};
+use super::driver::Driver;
+use super::pipe::Ended;
 use super::rng::Rng;
 use super::script::{Act, Ask};
 

@@ -2,8 +2,6 @@
 //! Rule: it calls the engine in the order in which the real driver does, so what holds here holds there.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::IoSlice;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::Arc;
 
@@ -11,68 +9,34 @@ use crate::engine::connection::{Connection, CLOSING, IN_HEAD, LINGERS, STOPPED};
 use crate::engine::event::{End, Event, What};
 use crate::engine::id::{Id, Kind, Tag};
 use crate::engine::mailbox::{Mailbox, Submission};
-use crate::engine::output::Front;
 use crate::engine::peer::Peer;
 use crate::engine::progress::Progress;
 use crate::engine::settings::Settings;
-use crate::engine::{Engine, Verdict};
+use crate::engine::Engine;
 use crate::push::hub::{Hub, Outlet};
 use crate::push::message::Message;
 
 use super::deadlines::Deadlines;
+use super::pipe::{Ended, Pipe};
 
-const SLICES: usize = 32;
 const TIMERS: usize = 256;
 const EXPIRE_AT_LEAST: u64 = 500;
 /// Subscribers looked at for each that is sent something.
 const LOOKS: u32 = 64;
 /// Of what all buffers may have, the part that may wait for the loop.
 const WAITING: u64 = 4;
-/// Bytes that a secure connection takes for a record.
-const RECORD: usize = 1000;
 pub const EPOCH: u64 = 1_700_000_000;
-
-/// How the server ended a pipe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    Closed,
-    Reset,
-}
-
-/// A connection as the kernel sees it, between one client and the server.
-#[derive(Debug, Default)]
-pub struct Pipe {
-    /// On the way to the server, and to the client.
-    pub up: VecDeque<u8>,
-    pub down: VecDeque<u8>,
-    /// Bytes that the way to the client holds.
-    pub room: usize,
-    /// The client has closed its sending side; is gone altogether.
-    pub fin: bool,
-    pub gone: bool,
-    pub reset: bool,
-    /// The server has closed its sending side; everything.
-    pub shut: bool,
-    pub ended: Option<Ended>,
-    connection: Option<u32>,
-    full: bool,
-    edge: bool,
-    /// Bytes that ever went down.
-    pub sent: u64,
-    /// Something happened that the client may want to look at.
-    pub news: bool,
-}
 
 #[derive(Debug, Default)]
 pub struct Socket {
     pub pipe: usize,
-    readable: bool,
-    blocked: bool,
-    dead: bool,
-    end: bool,
-    secure: bool,
+    pub readable: bool,
+    pub blocked: bool,
+    pub dead: bool,
+    pub end: bool,
+    pub secure: bool,
     /// Bytes of the front that it has in another form, as a record that the kernel did not take.
-    promised: Vec<u8>,
+    pub promised: Vec<u8>,
     /// When it was accepted, when bytes last came, when a head or body began, when bytes last went or there were none,
     /// when the sending side was closed.
     pub accepted: u64,
@@ -116,19 +80,19 @@ pub struct Driver {
     pub pipes: Vec<Pipe>,
     pub sockets: Vec<Option<Socket>>,
     /// Pipes with an edge that was not seen yet.
-    edges: Vec<usize>,
+    pub edges: Vec<usize>,
     pub backlog: VecDeque<usize>,
     pub listener: Id,
     pub now: u64,
     pub mailbox: Arc<Mailbox>,
-    woken: Arc<AtomicBool>,
-    progress: Progress,
+    pub woken: Arc<AtomicBool>,
+    pub progress: Progress,
     /// Every so many connections are secure: they carry nothing before they were opened.
-    secure_every: u64,
-    timer: Option<u64>,
-    expired: u64,
-    scratch: Vec<u8>,
-    write_turn: u64,
+    pub secure_every: u64,
+    pub timer: Option<u64>,
+    pub expired: u64,
+    pub scratch: Vec<u8>,
+    pub write_turn: u64,
     /// Sends of one slice of fan-out, and of one beside an answer.
     pub sends: u32,
     pub sends_at_once: u32,
@@ -140,7 +104,7 @@ pub struct Driver {
     pub accepted: u64,
     /// When the host got the request of each slot.
     pub delivered: HashMap<u32, (Id, u64)>,
-    file: Vec<u8>,
+    pub file: Vec<u8>,
 }
 
 impl Driver {
@@ -181,63 +145,6 @@ impl Driver {
             accepted: 0,
             delivered: HashMap::new(),
             file: vec![0; 1 << 14],
-        }
-    }
-
-    // ---- the clients' side -----------------------------------------------------------------------------------------
-
-    pub fn connect(&mut self, room: usize) -> usize {
-        self.pipes.push(Pipe { room, ..Pipe::default() });
-        self.backlog.push_back(self.pipes.len() - 1);
-        self.pipes.len() - 1
-    }
-
-    pub fn client_sends(&mut self, pipe: usize, bytes: &[u8]) {
-        let ends = &mut self.pipes[pipe];
-        if ends.ended.is_some() {
-            ends.ended = Some(Ended::Reset); // sent to a closed socket
-        } else if !bytes.is_empty() {
-            ends.up.extend(bytes);
-            self.edge(pipe);
-        }
-    }
-
-    pub fn client_ends(&mut self, pipe: usize) {
-        self.pipes[pipe].fin = true;
-        self.edge(pipe);
-    }
-
-    pub fn client_leaves(&mut self, pipe: usize) {
-        self.client_ends(pipe);
-        self.pipes[pipe].gone = true;
-    }
-
-    pub fn client_resets(&mut self, pipe: usize) {
-        let ends = &mut self.pipes[pipe];
-        (ends.fin, ends.gone, ends.reset) = (true, true, true);
-        ends.up.clear();
-        ends.down.clear();
-        self.edge(pipe);
-    }
-
-    pub fn client_reads(&mut self, pipe: usize, most: usize, into: &mut Vec<u8>) -> usize {
-        let ends = &mut self.pipes[pipe];
-        let n = most.min(ends.down.len());
-        into.extend(ends.down.drain(..n));
-        ends.news = !ends.down.is_empty();
-        if ends.full && ends.down.len() * 3 <= ends.room * 2 {
-            ends.full = false;
-            self.edge(pipe);
-        }
-        n
-    }
-
-    /// The kernel has something to tell of this pipe.
-    fn edge(&mut self, pipe: usize) {
-        let ends = &mut self.pipes[pipe];
-        if !ends.edge && ends.connection.is_some() {
-            ends.edge = true;
-            self.edges.push(pipe);
         }
     }
 
@@ -577,162 +484,7 @@ impl Driver {
         }
     }
 
-    // ---- writing --------------------------------------------------------------------------------------------------------
-
-    fn flush(&mut self) {
-        while let Some(connection) = self.engine.next_dirty() {
-            self.write(connection);
-        }
-    }
-
-    /// Writes what a turn gave.
-    fn give(&mut self, connection: u32) {
-        let Some(bytes) = self.engine.straight() else { return self.write(connection) };
-        let socket = self.sockets[connection as usize].as_mut().expect("a turn of a connection that is none");
-        assert!(!socket.secure && !bytes.is_empty(), "the short way is not this one's");
-        let pipe = &mut self.pipes[socket.pipe];
-        if pipe.reset && !socket.blocked {
-            return self.forget(connection);
-        }
-        let (free, whole) = (pipe.room - pipe.down.len().min(pipe.room), bytes.len());
-        let n = if socket.blocked { 0 } else { whole.min(free) };
-        pipe.down.extend(&bytes[..n]);
-        pipe.sent += n as u64;
-        pipe.news |= n > 0;
-        pipe.full |= !socket.blocked && n < whole;
-        if n > 0 {
-            socket.went = self.engine.now();
-        }
-        if pipe.gone && n > 0 {
-            pipe.down.clear();
-            pipe.reset = true;
-            let pipe = socket.pipe;
-            self.edge(pipe);
-        }
-        self.moved += n as u64;
-        self.given += n as u64;
-        if !self.engine.went_straight(n) {
-            assert!(n < whole);
-            if let Some(socket) = self.sockets[connection as usize].as_mut() {
-                socket.blocked = true;
-            }
-            self.obey(connection);
-        }
-    }
-
-    fn write(&mut self, connection: u32) {
-        let mut turn = 0;
-        loop {
-            let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { return };
-            if socket.blocked {
-                break;
-            }
-            let pipe = &mut self.pipes[socket.pipe];
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let front = self.engine.front(connection, &mut slices);
-            if pipe.reset && !matches!(front, Front::Nothing) {
-                return self.forget(connection);
-            }
-            let free = pipe.room - pipe.down.len().min(pipe.room);
-            let (n, offered) = match front {
-                Front::Nothing => break,
-                Front::Bytes(filled, _) => {
-                    let offered = slices[..filled].iter().map(|slice| slice.len()).sum::<usize>();
-                    let n = offered.min(free);
-                    pipe.down.extend(slices[..filled].iter().flat_map(|slice| slice.iter()).take(n));
-                    if socket.secure {
-                        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-                        assert!(bytes.starts_with(&socket.promised), "what was promised is at the front no more");
-                        socket.promised.drain(..n.min(socket.promised.len()));
-                        if socket.promised.is_empty() {
-                            socket.promised.extend(bytes[n..].iter().take(RECORD));
-                        }
-                    }
-                    (n, offered)
-                }
-                Front::File { left: 0, .. } => (0, 0),
-                Front::File { .. } if free == 0 => (0, 1),
-                Front::File { file, offset, left } => {
-                    let most = free.min(left as usize).min(self.file.len());
-                    match file.read_at(&mut self.file[..most], offset).expect("reading a file") {
-                        0 => {
-                            self.engine.file_failed(connection);
-                            continue;
-                        }
-                        n => {
-                            pipe.down.extend(&self.file[..n]);
-                            (n, 0)
-                        }
-                    }
-                }
-            };
-            pipe.sent += n as u64;
-            pipe.news |= n > 0;
-            if n > 0 || offered == 0 {
-                socket.went = self.engine.now(); // a drain has one time
-            }
-            let bounced = pipe.gone && n > 0;
-            if bounced {
-                // Nobody is there to read: the peer's kernel answers with a reset.
-                pipe.down.clear();
-                pipe.reset = true;
-            }
-            if n < offered {
-                pipe.full = true;
-            }
-            socket.blocked = n < offered;
-            let promised = socket.promised.len();
-            if bounced {
-                let pipe = socket.pipe;
-                self.edge(pipe);
-            }
-            if n == 0 && offered > 0 {
-                self.engine.promised(connection, promised);
-                break;
-            }
-            self.moved += n as u64;
-            self.given += n as u64;
-            let all = self.engine.sent(connection, n);
-            self.engine.promised(connection, promised);
-            if all {
-                break;
-            }
-            turn += n as u64;
-            if turn >= self.write_turn && !self.sockets[connection as usize].as_ref().is_some_and(|s| s.blocked) {
-                self.engine.make_ready(connection);
-                break;
-            }
-        }
-        self.obey(connection);
-    }
-
-    fn obey(&mut self, connection: u32) {
-        let verdict = self.engine.verdict(connection);
-        let Some(Some(socket)) = self.sockets.get(connection as usize) else { return };
-        let pipe = &mut self.pipes[socket.pipe];
-        match verdict {
-            Verdict::Stay => {}
-            Verdict::Shutdown => {
-                self.moved += 1;
-                (pipe.shut, pipe.news) = (true, true);
-                let (pipe, fin) = (socket.pipe, pipe.fin);
-                if let Some(Some(socket)) = self.sockets.get_mut(connection as usize) {
-                    socket.shut = self.now;
-                }
-                if fin {
-                    self.edge(pipe);
-                }
-                self.engine.make_ready(connection);
-            }
-            Verdict::Close => self.forget(connection),
-            Verdict::Reset => {
-                pipe.ended = Some(Ended::Reset);
-                self.forget(connection);
-            }
-        }
-    }
-
-    fn forget(&mut self, connection: u32) {
+    pub fn forget(&mut self, connection: u32) {
         self.moved += 1;
         self.engine.remove(connection, End::Peer);
         if let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::take) {

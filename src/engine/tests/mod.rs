@@ -6,11 +6,13 @@
 mod accounts;
 mod client;
 mod deadlines;
+mod doing;
 mod driver;
 mod holding;
 mod host;
 mod memory;
 mod oracle;
+mod pipe;
 mod push;
 mod record;
 mod rng;
@@ -18,6 +20,7 @@ mod scarce;
 mod script;
 mod single;
 mod split;
+mod writing;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;

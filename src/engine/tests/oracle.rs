@@ -5,8 +5,9 @@ use crate::engine::event::End;
 use crate::http1::response::reason;
 
 use super::client::{find, Client};
-use super::driver::{Driver, Ended};
+use super::driver::Driver;
 use super::host::Host;
+use super::pipe::Ended;
 use super::record::{Record, Said};
 use super::script::Ask;
 

@@ -5,7 +5,8 @@ use encke::engine::event::End;
 use encke::engine::head;
 
 use crate::answers::{self, Asked};
-use crate::driver::{Driver, Ended};
+use crate::driver::Driver;
+use crate::pipe::Ended;
 use crate::reference::{self, Framing, Head, Limits, Reading};
 
 use super::host::Host;

@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::push::feed::Transport;
 
-use super::super::driver::{Driver, Ended};
+use super::super::driver::Driver;
+use super::super::pipe::Ended;
 use super::super::rng::{pattern, Rng};
 use super::model::Model;
 use super::plan::{Kind, Plan};

@@ -8,9 +8,10 @@ use crate::push::policy::Choice;
 
 use super::super::driver::Driver;
 use super::client::{Book, Client};
-use super::host::{Host, Session};
+use super::host::Host;
 use super::model::{Model, CHANNELS};
 use super::plan::Kind;
+use super::session::Session;
 use super::wire::Got;
 
 /// Bytes beside the messages: beginnings, signs of life.

@@ -6,6 +6,7 @@ mod host;
 mod judge;
 mod model;
 mod plan;
+mod session;
 mod wire;
 
 use std::sync::Arc;
@@ -313,7 +314,7 @@ impl World {
         let driver = &mut drivers[e];
         assert_eq!(driver.engine.connections(), 0, "connections outlive the engine");
         for pipe in std::mem::take(&mut driver.backlog) {
-            (driver.pipes[pipe].ended, driver.pipes[pipe].news) = (Some(super::driver::Ended::Reset), true);
+            (driver.pipes[pipe].ended, driver.pipes[pipe].news) = (Some(super::pipe::Ended::Reset), true);
         }
         accounts::check(driver);
     }
