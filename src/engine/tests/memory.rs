@@ -177,6 +177,7 @@ impl World {
             if self.driver.readable() {
                 let before = self.driver.moved;
                 self.driver.run(256, 1000, &mut |_, _| ());
+                self.check(); // before the host takes anything
                 moved |= self.drain();
                 moved |= self.driver.moved > before;
                 idle = if moved { 0 } else { idle + 1 };

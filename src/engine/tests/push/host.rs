@@ -40,12 +40,21 @@ pub struct Host {
     publish_at: u64,
     /// Memory is scarce: history goes before its time.
     pub tight: bool,
+    /// Most of what is published is for one channel.
+    pub crowd: bool,
     pub freed: Vec<bool>,
     pub trace: bool,
 }
 
 impl Host {
-    pub fn new(hub: Arc<Hub>, engines: usize, publishes: u32, tight: bool, now: u64, trace: bool) -> Host {
+    pub fn new(
+        hub: Arc<Hub>,
+        engines: usize,
+        publishes: u32,
+        (tight, crowd): (bool, bool),
+        now: u64,
+        trace: bool,
+    ) -> Host {
         Host {
             sessions: Vec::new(),
             by_id: HashMap::new(),
@@ -58,6 +67,7 @@ impl Host {
             publishes,
             publish_at: now,
             tight,
+            crowd,
             freed: vec![false; engines],
             trace,
         }
@@ -318,13 +328,21 @@ impl Host {
                 continue;
             }
             let mut crosses = false;
-            while session.outbox.front().is_some_and(|entry| entry.0 <= now) && (self.hurry || rng.chance(80)) {
+            while self.sessions[at].outbox.front().is_some_and(|entry| entry.0 <= now) && (self.hurry || rng.chance(80))
+            {
+                let session = &mut self.sessions[at];
                 let Some((_, submission)) = session.outbox.pop_front() else { break };
-                drivers[session.engine].submit(submission).expect("the engine lives");
+                let e = session.engine;
+                if self.publishes > 0 && rng.chance(20) {
+                    // A message is on its way to the loop before it.
+                    self.publishes -= 1;
+                    self.publish(drivers, model, rng);
+                }
+                drivers[e].submit(submission).expect("the engine lives");
                 moved = true;
                 crosses |= self.publishes > 0 && rng.chance(20);
             }
-            moved |= session.outbox.front().is_some_and(|entry| entry.0 <= now);
+            moved |= self.sessions[at].outbox.front().is_some_and(|entry| entry.0 <= now);
             if crosses {
                 // A thread publishes before the loop has heard that.
                 self.publishes -= 1;
@@ -376,7 +394,7 @@ impl Host {
         }
         let message = Message {
             n,
-            channel: rng.pick(&CHANNELS),
+            channel: if self.crowd && rng.chance(70) { "a/1" } else { rng.pick(&CHANNELS) },
             at,
             kind: rng.pick(&["", "text/plain", "text/html", "image/png"]),
             from: rng.pick(&["", "zoe", "al"]),

@@ -117,7 +117,7 @@ impl World {
             println!("{model:?}");
         }
         let publishes = if crowd { rng.range(60, 200) } else { rng.range(5, 120) } as u32;
-        let host = Host::new(hub.clone(), drivers.len(), publishes, tight, BEGIN, trace);
+        let host = Host::new(hub.clone(), drivers.len(), publishes, (tight, crowd), BEGIN, trace);
         let over = if rng.chance(30) { 5 } else { 8000 };
         let most = if crowd { rng.range(12, 40) } else { rng.range(1, 12) };
         let clients = (0..most as usize).map(|index| {
