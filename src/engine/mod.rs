@@ -353,9 +353,15 @@ impl Engine {
         Some(self.events.len()).filter(|n| *n >= turns::FEW)
     }
 
-    /// Turns of one run: each brings the host something to do.
-    pub fn most_turns(&self) -> u32 {
-        self.events.may_wait as u32
+    /// Events that wait for the host, of any kind.
+    #[inline]
+    pub fn events(&self) -> usize {
+        self.events.len()
+    }
+
+    /// With so many waiting, a run has found enough for the host to do.
+    pub fn enough_events(&self) -> usize {
+        self.events.len() + self.events.may_wait
     }
 
     /// The host took so many microseconds over so many events.

@@ -277,9 +277,9 @@ impl Driver {
         self.engine.unpause();
         more |= self.run_tasks();
         let budget = if budget == 0 { DEFAULT_BUDGET } else { budget };
-        let most_turns = budget.min(self.engine.most_turns());
+        let enough = self.engine.enough_events();
         let (mut turns, mut turns_end) = (0, None);
-        while turns < most_turns && !self.engine.events_full() {
+        while turns < budget && !self.engine.events_full() && self.engine.events() < enough {
             let Some(connection) = self.engine.next_ready() else { break };
             self.turn(connection);
             turns += 1;
