@@ -21,7 +21,7 @@ help:
 	@echo 'make run-select     the same with an example on ports 8080 and 8443: a select() loop, the plainest host'
 	@echo '                    HTTP_AT=ADDRESS:PORT HTTPS_AT=ADDRESS:PORT: elsewhere'
 	@echo 'make test           every test: Rust, the C side, the installed package'
-	@echo 'make clients        server push with outside clients: Chromium, ws and eventsource of npm, websockets and httpx-sse of PyPI, curl'
+	@echo 'make clients        server push with outside clients: Chromium, ws and eventsource of npm, websockets and httpx-sse of PyPI, curl; encke-dump with outside servers'
 	@echo 'make sim            the whole engine in a simulated world: SEEDS=$(SEEDS), or SEED=n for one, with a trace'
 	@echo 'make mutants        plant bugs in the engine, one at a time, and let the simulation find them; MUTANTS=names, SEEDS'
 	@echo 'make fuzz           fuzz every target, T=$(T) seconds each; TARGET=name one of them; fuzz-coverage: what the corpora reach'
@@ -71,7 +71,7 @@ clients:
 	@$(NEED) $(C_TOOLS) python3:python3 curl:curl
 	@$(NEED) nodejs:node npm:npm chromium:chromium || true
 	@$(CMAKE) --log-level=WARNING -S . -B $(BUILD)
-	@$(CMAKE) --build $(BUILD) --parallel 2 --target chat camera testbed encke-bus
+	@$(CMAKE) --build $(BUILD) --parallel 2 --target chat camera testbed encke-bus encke-dump
 	@sh tests/clients/run.sh $(BUILD)/c-examples $(BUILD)/clients
 
 sim:

@@ -1,11 +1,12 @@
 #!/bin/sh
-# run.sh EXAMPLES WORK [curl]: outside clients of server push against the example programs of a build, and encke-bus beside them; with "curl" nothing
+# run.sh EXAMPLES WORK [curl]: outside clients of server push against the example programs of a build, and encke-bus beside them; then encke-dump with outside servers; with "curl" nothing
 # but curl, which is here anyway. What a system does not have is named and left out. The last line is the sum.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 examples=$(cd "${1:?usage: run.sh EXAMPLES WORK [curl]}" && pwd)
 work=${2:?usage: run.sh EXAMPLES WORK [curl]} only=${3:-}
 mkdir -p "$work" && work=$(cd "$work" && pwd)
+dump=$examples/../tools/encke-dump
 passed=0 failed=0 started=
 stop() { for pid in $started; do kill "$pid" 2> /dev/null; done; }
 trap stop EXIT INT TERM
@@ -43,12 +44,14 @@ if [ "$only" != curl ]; then
   if python3 -m venv "$work/venv" > "$work/venv.log" 2>&1 &&
     "$work/venv/bin/pip" install --quiet websockets httpx httpx-sse >> "$work/venv.log" 2>&1; then
     count "$work/venv/bin/python" "$here/python.py" "$chat" "$testbed"
+    [ ! -x "$dump" ] || count "$work/venv/bin/python" "$here/servers.py" "$dump"
   else
     echo "python: left out, no packages (see $work/venv.log)"
   fi
   cp "$here"/package.json "$here"/*.mjs "$work"
   if command -v npm > /dev/null && (cd "$work" && npm install --no-audit --no-fund --ignore-scripts) > "$work/npm.log" 2>&1; then
     count node "$work/node.mjs" "$chat" "$testbed"
+    [ ! -x "$dump" ] || count node "$work/servers.mjs" "$dump"
     if [ -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
       rm -rf "$work/profile"
       count node "$work/browser.mjs" "$chat" "$camera" "$work"
