@@ -420,6 +420,16 @@ impl Engine {
         let Some(exchange) = self.exchanges.at(slot) else { return };
         let (id, connection) = (exchange.id, exchange.connection);
         let (mut lines, seen) = self.push.poll_lines.remove(&slot).unwrap_or_default();
+        // Who asks many times and takes no answer gets no more of them while memory is scarce.
+        if self.is_scarce() && self.connections.at(connection).is_some_and(|c| c.unsent() + c.pending > 0) {
+            self.unseat(slot);
+            lines.extend_from_slice(b"Retry-After: 1\r\n");
+            let (content_type, body) = (Some(&b"text/plain; charset=utf-8"[..]), Body::Copy(CROWDED));
+            let content_type = content_type.filter(|_| !seen.content_type);
+            let lines = lines.into();
+            let answer = Answer { status: 503, close: false, length: None, lines, seen, content_type, body };
+            return self.send_whole(connection, id, answer);
+        }
         let caching = if has_field(&lines, "cache-control:") { "" } else { "Cache-Control: no-store\r\n" };
         let (position, recovered) = match self.push.feeds.at(slot) {
             Some(subscriber) => {
@@ -463,6 +473,7 @@ impl Engine {
     }
 }
 
+const CROWDED: &[u8] = b"503 too many polls wait for their answers\n";
 const EXPOSE: &str = "Access-Control-Expose-Headers: Encke-Position, Encke-Recovered\r\n";
 
 /// Any page may read it.

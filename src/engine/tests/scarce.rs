@@ -9,9 +9,14 @@ use crate::engine::id::{Id, Tag};
 use crate::engine::lease::{Settle, Socket};
 use crate::engine::peer::Peer;
 use crate::engine::settings::Settings;
+use crate::engine::subscription::Subscription;
 use crate::engine::tests::single::take_output;
 use crate::engine::{Engine, Error};
 use crate::http1::response::Seen;
+use crate::push::feed::Transport;
+use crate::push::hub::{Hub, Outlet};
+use crate::push::message::Message;
+use crate::push::position::Position;
 use crate::ws::deflate::deflate;
 
 const MEMORY: u64 = 80_000;
@@ -253,4 +258,52 @@ fn one_read_does_not_fill_the_reserve() {
     assert!((19_000..20_000).contains(&left), "{left}");
     gathers(&mut engine, 20_000);
     assert_eq!(engine.most_input(connection), 2_500);
+}
+
+struct Nobody;
+
+impl Outlet for Nobody {
+    fn deliver(&self, _: std::sync::Arc<Message>) -> bool {
+        false
+    }
+
+    fn wake(&self) {}
+
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+/// What four polls are answered that came at once.
+fn polled(engine: &mut Engine, client: u32, ids: Vec<Id>) -> String {
+    for id in ids {
+        let _ = engine.leases().settle(id, Settle::Whole);
+        let since = Some(Position { epoch: 99, n: 1 }); // lost: it is told so at once
+        let patterns = vec!["a".into()];
+        let transport = Some(Transport::LongPoll);
+        engine.subscribe(id, Subscription { patterns, transport, since, ..Subscription::default() });
+    }
+    assert!(engine.connection(client).is_some());
+    take_output(engine)
+}
+
+#[test]
+fn who_sends_many_polls_gets_one_answer_at_a_time_where_memory_is_scarce() {
+    for (scarce, whole) in [(false, 4), (true, 1)] {
+        let mut engine = engine();
+        let hub = std::sync::Arc::new(Hub::new(1));
+        let member = hub.attach(std::sync::Arc::new(Nobody));
+        engine.set_hub(hub, member);
+        let client = connect(&mut engine);
+        assert!(says(&mut engine, client, &SMALL.repeat(4)));
+        let ids = requests(&mut engine);
+        if scarce {
+            unfinished(&mut engine, 24_000);
+            unfinished(&mut engine, 24_000);
+        }
+        let text = polled(&mut engine, client, ids);
+        assert_eq!(text.matches("HTTP/1.1 200").count(), whole, "{text}");
+        assert_eq!(text.matches("HTTP/1.1 503").count(), 4 - whole, "{text}");
+        assert_eq!(text.matches("Retry-After: 1\r\n").count(), 4 - whole, "{text}");
+    }
 }
