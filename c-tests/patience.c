@@ -166,7 +166,7 @@ static void starved(void) {
   SECTION("not read for want of memory: 503, not a silent close");
   OPEN({ENCKE_OPT_MAX_MEMORY, cap}, {ENCKE_OPT_HEAD_TIMEOUT_MS, 300}, {ENCKE_OPT_IDLE_TIMEOUT_MS, 3000});
   char *data = pattern(body, 1);
-  peer *p = peer_tcp(port), *eaters[8];
+  peer *p = peer_tcp(port), *eaters[16];
   size_t n = 0;
   answer(h, next_request(p, GET), "x");
   UNTIL(peer_finals(p) == 1);
@@ -174,8 +174,10 @@ static void starved(void) {
     CHECK(n < sizeof eaters / sizeof *eaters);
     size_t before = SEEN(h, REQUEST);
     eaters[n] = peer_tcp(port);
-    /* The reserve takes what comes whole in one small piece. */
-    size_t size = host_stats(h).memory < cap - cap / 8 ? body : 3000;
+    /* What is common takes what fits into it, the reserve what comes whole in one small piece. */
+    uint64_t used = host_stats(h).memory, common = cap - cap / 8;
+    size_t left = used < common ? (size_t)(common - used) : 0;
+    size_t size = left > body + 1000 ? body : left > 4000 ? left - 1000 : 3000;
     const char *head = textf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", size);
     size_t length = strlen(head);
     char *all = need(malloc(length + size));
