@@ -202,7 +202,9 @@ static void websockets(void) {
   UNTIL(told(h, sub, ENCKE_LINK_GAP) == 1);
   SECTION("a message that is too large ends it with its code");
   CHECK_OK(encke_ws_send(server->s, id, ENCKE_WS_BINARY, large, 70000));
-  CHECK_OK(encke_ws_send(server->s, id, ENCKE_WS_BINARY, pattern(70001, 1), 70001));
+  char *larger = pattern(70001, 1);
+  CHECK_OK(encke_ws_send(server->s, id, ENCKE_WS_BINARY, larger, 70001));
+  free(larger);
   UNTIL(SEEN(server, CLOSED) == 2);
   CHECK_EQ(host_nth(server, ENCKE_EV_CLOSED, 1)->code, 1009);
   CHECK_EQ(SEEN(h, MESSAGE), 4);
