@@ -275,7 +275,7 @@ impl Engine {
             self.pause(connection);
             return false;
         }
-        if self.in_turn >= turns::REQUESTS && self.ready.len() > 0 {
+        if self.in_turn >= turns::share(self.events.may_wait) && self.ready.len() > 0 {
             c.flags |= WAITS;
             self.make_ready(connection);
             return false;

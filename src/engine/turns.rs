@@ -5,8 +5,6 @@
 
 use std::collections::VecDeque;
 
-/// Requests that a connection hands over in one turn while others wait for theirs.
-pub const REQUESTS: u32 = 32;
 /// How long a host may take over what waits for it, in microseconds.
 const DRAIN: u64 = 4_000;
 /// So few events are never too many, and a host that is fast gets so many more each time.
@@ -52,6 +50,11 @@ impl Turns {
     }
 }
 
+/// Requests that a connection hands over in one turn while others wait for theirs, where so many events may wait.
+pub fn share(may_wait: usize) -> u32 {
+    (may_wait / 8) as u32
+}
+
 /// How many events may wait, now that the host took so many microseconds over so many.
 pub fn paced(may_wait: usize, events: usize, taken: u64, most: usize) -> usize {
     if taken > DRAIN {
@@ -88,23 +91,24 @@ mod tests {
 
     #[test]
     fn a_long_pipeline_leaves_others_their_turn() {
-        let pipeline = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(REQUESTS as usize + 8);
         let mut engine = engine(2);
+        let share = share(engine.enough_events()) as usize;
+        let pipeline = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(share + 5);
         engine.make_ready(1);
         engine.receive(0, &pipeline);
-        assert_eq!(requests(&mut engine), REQUESTS as usize);
+        assert_eq!(requests(&mut engine), share);
         assert!(!engine.wants_input(0), "what came is not dealt with yet");
         assert_eq!((engine.next_ready(), engine.next_ready(), engine.next_ready()), (Some(1), Some(0), None));
         engine.resume(0);
-        assert_eq!(requests(&mut engine), 8);
+        assert_eq!(requests(&mut engine), 5);
         assert!(engine.wants_input(0));
     }
 
     #[test]
     fn a_long_pipeline_goes_on_where_nobody_waits() {
         let mut engine = engine(1);
-        engine.receive(0, &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(REQUESTS as usize + 8));
-        assert_eq!(requests(&mut engine), REQUESTS as usize + 8);
+        engine.receive(0, &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(40));
+        assert_eq!(requests(&mut engine), 40);
     }
 
     fn all(turns: &mut Turns) -> Vec<u32> {
