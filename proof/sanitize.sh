@@ -55,7 +55,7 @@ run() {
   if cc $flags -c "$source" -o "$work/$name.o" > "$work/$name.log" 2>&1 &&
     cc -pie "$work/$name.o" "$work"/harness/*.o "$library" -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -Wl,--export-dynamic \
       -lpthread -ldl -lm -lrt -o "$work/$name" >> "$work/$name.log" 2>&1 &&
-    ENCKE_TEST_DEADLINE=60 TSAN_OPTIONS="halt_on_error=1 suppressions=$here/suppressions.txt" ASAN_OPTIONS="detect_leaks=1" \
+    ENCKE_TEST_DEADLINE=60 TSAN_OPTIONS="halt_on_error=1 suppressions=$here/suppressions.txt" ASAN_OPTIONS="detect_leaks=1:quarantine_size_mb=16" \
       timeout 600 $same_addresses "$work/$name" "$@" >> "$work/$name.log" 2>&1; then
     passed=$((passed + 1))
   else

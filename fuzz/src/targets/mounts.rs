@@ -174,13 +174,11 @@ fn ranges_of(value: &[u8], size: u64) -> Option<Vec<(u128, u128)>> {
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
     }
-    let number = |digits: &str| match digits {
+    // Numbers beyond 64 bits are all the same: behind every end.
+    let number = |digits: &str| match digits.trim_start_matches('0') {
         _ if !digits.bytes().all(|byte| byte.is_ascii_digit()) => None,
-        _ => Some(digits.trim_start_matches('0').parse().unwrap_or(if digits.trim_matches('0').is_empty() {
-            0
-        } else {
-            u128::MAX >> 1
-        })),
+        "" => Some(0),
+        digits => Some(digits.parse::<u64>().map_or(u128::from(u64::MAX), u128::from)),
     };
     let size = u128::from(size);
     let mut found = Vec::new();
