@@ -2,6 +2,7 @@
 //! here for an id that is over is dropped, and what was lent with it is given back.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use crate::http1::response::{
     append_chunk_size, append_head, bodiless, Length, Persistence, ResponseHead, Seen, LAST_CHUNK,
@@ -38,6 +39,8 @@ pub struct Answer<'a> {
 pub enum Body<'a> {
     Copy(&'a [u8]),
     Owned(Vec<u8>),
+    /// Others are answered with it too.
+    Common(Arc<[u8]>),
     Lent {
         bytes: Box<dyn Lent>,
         cookie: u64,
@@ -69,6 +72,7 @@ impl Body<'_> {
         match self {
             Body::Copy(bytes) => bytes.len() as u64,
             Body::Owned(bytes) => bytes.len() as u64,
+            Body::Common(bytes) => bytes.len() as u64,
             Body::Lent { bytes, .. } => bytes.bytes().len() as u64,
             Body::File { len, .. } => *len,
             Body::Parts(parts) => parts.iter().map(Part::len).sum(),
@@ -208,6 +212,7 @@ impl Engine {
         let small = match &answer.body {
             _ if no_body => b"",
             Body::Copy(bytes) if bytes.len() <= COPY_LIMIT => *bytes,
+            Body::Common(bytes) if bytes.len() <= COPY_LIMIT => bytes,
             _ => b"",
         };
         let server = &self.settings.server;
@@ -253,6 +258,7 @@ impl Engine {
         self.with_output(slot, |output, spare, exchange| match body {
             Body::Copy(bytes) => output.push_owned(bytes.to_vec(), spare),
             Body::Owned(bytes) => output.push_owned(bytes, spare),
+            Body::Common(bytes) => output.push_common(bytes),
             Body::Lent { bytes, cookie } => {
                 exchange.flags |= exchange::LENT;
                 output.push_lent(bytes, Released { slot, cookie });
@@ -416,7 +422,7 @@ impl Engine {
                 Body::Copy(bytes) => output.push(bytes, spare),
                 Body::Owned(bytes) => output.push_owned(bytes, spare),
                 Body::Lent { bytes, .. } => output.push(bytes.bytes(), spare),
-                Body::File { .. } | Body::Parts(_) => {} // whole answers only
+                Body::File { .. } | Body::Parts(_) | Body::Common(_) => {} // whole answers only
             }
             if chunked {
                 output.push(b"\r\n", spare);

@@ -16,6 +16,7 @@ use crate::push::position::Position;
 use super::connection::POLLS;
 use super::event::{End, What};
 use super::exchange;
+use super::poll::Batch;
 use super::straight::Straight;
 use super::Engine;
 
@@ -36,6 +37,7 @@ pub struct Push {
     /// What the last subscriber got, if it was more than one message.
     bundle: Option<Arc<Bundle>>,
     pub(super) straight: Straight,
+    pub(super) batch: Option<Batch>,
 }
 
 impl Push {
@@ -48,6 +50,7 @@ impl Push {
             taken: Vec::new(),
             bundle: None,
             straight: Straight::default(),
+            batch: None,
         }
     }
 
@@ -87,6 +90,7 @@ impl Engine {
         if !self.push.feeds.is_active() {
             self.push.bundle = None;
             self.push.straight.forget();
+            self.push.batch = None;
         }
     }
 

@@ -22,6 +22,7 @@ pub mod output;
 mod pattern;
 pub mod peer;
 mod pipeline;
+mod poll;
 mod pressure;
 pub mod progress;
 mod receive;

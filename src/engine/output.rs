@@ -35,6 +35,8 @@ pub enum Segment {
     /// Small pieces, copied together.
     Copied(Vec<u8>),
     Owned(Vec<u8>),
+    /// What others send too, counted for each of them.
+    Common(Arc<[u8]>),
     Lent {
         bytes: Box<dyn Lent>,
         released: Released,
@@ -59,6 +61,7 @@ impl std::fmt::Debug for Segment {
         match self {
             Segment::Copied(v) => write!(f, "Copied({})", v.len()),
             Segment::Owned(v) => write!(f, "Owned({})", v.len()),
+            Segment::Common(v) => write!(f, "Common({})", v.len()),
             Segment::Lent { bytes, .. } => write!(f, "Lent({})", bytes.bytes().len()),
             Segment::Shared { message, form } => write!(f, "Shared({}, {form:?})", message.position),
             Segment::Bundle(bundle) => write!(f, "Bundle({})", bundle.bytes().len()),
@@ -71,6 +74,7 @@ impl Segment {
     fn bytes(&self) -> Option<&[u8]> {
         match self {
             Segment::Copied(v) | Segment::Owned(v) => Some(v),
+            Segment::Common(v) => Some(v),
             Segment::Lent { bytes, .. } => Some(bytes.bytes()),
             Segment::Shared { message, form } if PUSH => Some(message.form(*form)),
             Segment::Bundle(bundle) if PUSH => Some(bundle.bytes()),
@@ -78,9 +82,9 @@ impl Segment {
         }
     }
 
-    /// Whether its bytes are the library's, and this output's alone.
+    /// Whether its bytes are the library's, and counted for this output.
     fn is_own(&self) -> bool {
-        matches!(self, Segment::Copied(_) | Segment::Owned(_))
+        matches!(self, Segment::Copied(_) | Segment::Owned(_) | Segment::Common(_))
     }
 }
 
@@ -192,6 +196,12 @@ impl Output {
         }
         let n = bytes.len();
         self.push_segment(Segment::Owned(bytes));
+        self.appended(n);
+    }
+
+    pub fn push_common(&mut self, bytes: Arc<[u8]>) {
+        let n = bytes.len();
+        self.push_segment(Segment::Common(bytes));
         self.appended(n);
     }
 

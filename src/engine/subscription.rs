@@ -414,66 +414,8 @@ impl Engine {
         }
         self.kick_if_asked(id);
     }
-
-    /// The batch of a long poll, which ends it; an empty one where its time is over.
-    pub(super) fn answer_poll(&mut self, slot: u32, batch: Vec<Arc<Message>>) {
-        let Some(exchange) = self.exchanges.at(slot) else { return };
-        let (id, connection) = (exchange.id, exchange.connection);
-        let (mut lines, seen) = self.push.poll_lines.remove(&slot).unwrap_or_default();
-        // Who asks many times and takes no answer gets no more of them while memory is scarce.
-        if self.is_scarce() && self.connections.at(connection).is_some_and(|c| c.unsent() + c.pending > 0) {
-            self.unseat(slot);
-            lines.extend_from_slice(b"Retry-After: 1\r\n");
-            let (content_type, body) = (Some(&b"text/plain; charset=utf-8"[..]), Body::Copy(CROWDED));
-            let content_type = content_type.filter(|_| !seen.content_type);
-            let lines = lines.into();
-            let answer = Answer { status: 503, close: false, length: None, lines, seen, content_type, body };
-            return self.send_whole(connection, id, answer);
-        }
-        let caching = if has_field(&lines, "cache-control:") { "" } else { "Cache-Control: no-store\r\n" };
-        let (position, recovered) = match self.push.feeds.at(slot) {
-            Some(subscriber) => {
-                let n = batch.last().map_or(subscriber.position, |message| message.position.n);
-                (self.push.position(n), subscriber.recovered)
-            }
-            None => (self.push.position(0), None),
-        };
-        self.unseat(slot);
-        lines.extend_from_slice(format!("Encke-Position: {position}\r\n{caching}").as_bytes());
-        if let Some(recovered) = recovered {
-            lines.extend_from_slice(recovered_line(recovered).as_bytes());
-        }
-        let empty = batch.is_empty() && recovered != Some(false);
-        let mut body = Vec::new();
-        if !empty {
-            body.extend_from_slice(format!("{{\"position\":\"{position}\"").as_bytes());
-            if let Some(recovered) = recovered {
-                body.extend_from_slice(format!(",\"recovered\":{recovered}").as_bytes());
-            }
-            body.extend_from_slice(b",\"messages\":[");
-            for (i, message) in batch.iter().enumerate() {
-                if i > 0 {
-                    body.push(b',');
-                }
-                body.extend_from_slice(message.form(Form::Json));
-            }
-            body.extend_from_slice(b"]}");
-        }
-        self.counters.delivered += batch.len() as u64;
-        let answer = Answer {
-            status: if empty { 204 } else { 200 },
-            close: false,
-            length: None,
-            lines: lines.into(),
-            seen,
-            content_type: (!empty && !seen.content_type).then_some(b"application/json"),
-            body: Body::Owned(body),
-        };
-        self.send_whole(connection, id, answer);
-    }
 }
 
-const CROWDED: &[u8] = b"503 too many polls wait for their answers\n";
 const EXPOSE: &str = "Access-Control-Expose-Headers: Encke-Position, Encke-Recovered\r\n";
 
 /// Any page may read it.
@@ -488,11 +430,11 @@ pub(super) fn foreign_text(origin: &str) -> String {
     format!("403 pages of the origin \"{name}\" may not subscribe here\n")
 }
 
-fn recovered_line(recovered: bool) -> String {
+pub(super) fn recovered_line(recovered: bool) -> String {
     format!("Encke-Recovered: {}\r\n", if recovered { "yes" } else { "no" })
 }
 
-fn has_field(lines: &[u8], name: &str) -> bool {
+pub(super) fn has_field(lines: &[u8], name: &str) -> bool {
     let is = |line: &[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()));
     lines.split(|byte| *byte == b'\n').any(is)
 }
