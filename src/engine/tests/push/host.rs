@@ -343,7 +343,7 @@ impl Host {
                 crosses |= self.publishes > 0 && rng.chance(20);
             }
             moved |= self.sessions[at].outbox.front().is_some_and(|entry| entry.0 <= now);
-            if crosses {
+            if crosses && self.publishes > 0 {
                 // A thread publishes before the loop has heard that.
                 self.publishes -= 1;
                 self.publish(drivers, model, rng);
