@@ -87,6 +87,10 @@ pub struct Driver {
     pub mailbox: Arc<Mailbox>,
     pub woken: Arc<AtomicBool>,
     pub progress: Progress,
+    /// Many events that a run found for the host.
+    found: Option<usize>,
+    /// What might wait for the host at the most since nothing did.
+    pub might_wait: usize,
     /// Every so many connections are secure: they carry nothing before they were opened.
     pub secure_every: u64,
     pub timer: Option<u64>,
@@ -132,6 +136,8 @@ impl Driver {
             mailbox: Arc::default(),
             woken: Arc::default(),
             progress: Progress::default(),
+            found: None,
+            might_wait: 0,
             secure_every,
             timer: None,
             expired: 0,
@@ -214,7 +220,8 @@ impl Driver {
         let mut more = self.hear(hears, heard);
         self.engine.unpause();
         let mut left = budget;
-        while left > 0 && !self.engine.events_full() {
+        let enough = self.engine.enough_events();
+        while left > 0 && !self.engine.events_full() && self.engine.events() < enough {
             let Some(connection) = self.engine.next_ready() else { break };
             self.turn(connection);
             left -= 1;
@@ -229,6 +236,7 @@ impl Driver {
         self.flush();
         self.fan_out(self.sends);
         self.progress.ran(&self.engine, more);
+        self.found = self.engine.many_events();
         self.settle();
         let more = more || self.engine.has_turns() || self.engine.ready_len() > 0;
         more && !self.engine.events_full()
@@ -292,6 +300,13 @@ impl Driver {
             if !self.progress.goes_on(&self.engine) {
                 break;
             }
+        }
+        let may_wait = self.engine.events.may_wait;
+        let waiting = self.engine.events.all().next().is_some();
+        self.might_wait = if waiting { self.might_wait.max(may_wait) } else { 0 };
+        if let Some(events) = self.found.take() {
+            // Hosts are fast, slow, or stood still.
+            self.engine.pace(events, [0, 900, 3_000, 9_000, 100_000][self.moved as usize % 5]);
         }
         self.progress.end_drain();
         self.settle();

@@ -322,7 +322,7 @@ impl Simulation {
             let hears = if thorough || self.rng.chance(60) { 1000 } else { self.rng.range(1, 3) as usize };
             let host = &mut self.host;
             self.driver.run(budget, hears, &mut |engine, submission| host.heard(engine, submission));
-            accounts::check_queue(&self.driver.engine);
+            accounts::check_queue(&self.driver.engine, self.driver.might_wait);
         }
         let most = if thorough || self.rng.chance(70) { usize::MAX } else { self.rng.below(4) as usize };
         let mut taken = 0;
