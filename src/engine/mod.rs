@@ -360,6 +360,11 @@ impl Engine {
         self.events.len()
     }
 
+    /// So many of those that carry what peers said may wait at present, and whether any event waits or is kept for later.
+    pub fn may_wait(&self) -> (usize, bool) {
+        (self.events.may_wait, !self.events.is_empty() || self.events.has_parked())
+    }
+
     /// With so many waiting, a run has found enough for the host to do.
     pub fn enough_events(&self) -> usize {
         self.events.len() + self.events.may_wait

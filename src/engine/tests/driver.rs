@@ -301,8 +301,7 @@ impl Driver {
                 break;
             }
         }
-        let may_wait = self.engine.events.may_wait;
-        let waiting = self.engine.events.all().next().is_some();
+        let (may_wait, waiting) = self.engine.may_wait();
         self.might_wait = if waiting { self.might_wait.max(may_wait) } else { 0 };
         if let Some(events) = self.found.take() {
             // Hosts are fast, slow, or stood still.
