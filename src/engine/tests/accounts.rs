@@ -110,6 +110,9 @@ fn pipeline(engine: &Engine, connection: u32) {
         (last, at) = (at, exchange.next);
     }
     assert_eq!((c.length, c.open, c.pending, c.last), (length, open, pending, last), "pipeline of {connection}");
+    // Whose turn it is keeps nothing back.
+    let first = engine.exchanges.at(c.first).filter(|_| !c.is(CUT));
+    assert!(first.is_none_or(|first| first.pending.is_none()), "the answer in turn of {connection} waits");
     // What the library refused comes on top, and ends the connection.
     assert!(shown <= engine.settings.max_pipeline, "{shown} requests in a pipeline");
 }
