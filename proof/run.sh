@@ -87,7 +87,7 @@ case $part in
     for module in http1:: engine::slab:: engine::id:: engine::lease:: engine::output:: engine::wheel:: engine::mailbox::; do
       echo "miri: $module"
       CARGO_TARGET_DIR="$work/miri" cargo +nightly miri test --lib --locked --no-default-features --features push,mounts,links --quiet -- "$module" \
-        --skip any_step_gives_the_same_bytes --skip promises_are_kept_whoever_writes_in_between --skip a_verdict_is_final \
+        --skip any_step_gives_the_same_bytes --skip what_was_sent_is_given_back --skip promises_are_kept_whoever_writes_in_between --skip a_verdict_is_final \
         --skip any_cut_gives_the_same --skip every_day_until_9999
     done
     echo "miri: passed"
