@@ -39,7 +39,7 @@ const BUSY: u32 = 2;
 /// Drains that do not look ahead after one that did in vain.
 const SHORT_SIGHT: u32 = 16;
 /// Connections accepted in a run that was busy with handshakes: the others are not to wait for both.
-const ACCEPTS_BESIDE_HANDSHAKES: usize = 32;
+const ACCEPTS_BESIDE_HANDSHAKES: usize = 8;
 /// A host that takes longer over its events than this is not the peers' fault.
 const PATIENCE_WITH_HOST: u64 = 1_000;
 /// Deadlines are looked at this often also while there is always more to read.
@@ -287,8 +287,10 @@ impl Driver {
                 break;
             }
         }
-        let handshakes = self.step_handshakes();
-        self.accept(if handshakes { ACCEPTS_BESIDE_HANDSHAKES } else { (budget - turns).max(1) as usize });
+        let handshakes = self.step_handshakes(turns);
+        // For each that is gone another may come: more would only wait here instead of in the kernel's queue.
+        let accepts = handshakes.map(|gone| ACCEPTS_BESIDE_HANDSHAKES + gone);
+        self.accept(accepts.unwrap_or((budget - turns).max(1) as usize));
         // Not before what has come in the meantime was read, unless that never ends.
         if !more || self.engine.now() > self.expired + EXPIRE_AT_LEAST {
             self.expired = self.engine.now();

@@ -26,8 +26,10 @@ use crate::tls;
 pub use tls::Certificates;
 use tls::{Progress, Session};
 
-/// Steps of handshakes in one run: each costs as much as dozens of requests.
+/// Steps of handshakes in one run at the most: each costs as much as dozens of requests.
 pub(super) const STEPS: usize = 3;
+/// Turns of others for each step but the first.
+const TURNS_FOR_A_STEP: usize = 32;
 /// Connections looked at for them: one that has ended meanwhile costs next to nothing.
 const LOOKS: usize = 64;
 /// Plaintext of one record, and of one system call.
@@ -164,10 +166,13 @@ impl Driver {
         true
     }
 
-    /// Some steps of handshakes; whether there were any.
-    pub(super) fn step_handshakes(&mut self) -> bool {
-        let any = !self.handshakes.is_empty();
-        let mut left = STEPS;
+    /// Some steps of handshakes: how many connections that waited for one turned out to be gone. `None`: none waited.
+    pub(super) fn step_handshakes(&mut self, turns: u32) -> Option<usize> {
+        if self.handshakes.is_empty() {
+            return None;
+        }
+        // A run with few turns has few steps: they are not to take all the time of those who talk.
+        let (mut left, mut gone) = (STEPS.min(1 + turns as usize / TURNS_FOR_A_STEP), 0);
         for _ in 0..LOOKS {
             if left == 0 {
                 break;
@@ -180,6 +185,7 @@ impl Driver {
             }
             if socket.dead {
                 self.lose(connection);
+                gone += 1;
                 continue;
             }
             if self.engine.admit(connection) {
@@ -188,7 +194,7 @@ impl Driver {
             left -= 1;
             self.tell_wants(connection);
         }
-        any
+        Some(gone)
     }
 
     /// The first `n` bytes of the scratch buffer came.
