@@ -10,6 +10,7 @@ use super::word::Word;
 
 /// Kinds the host may or may not want, as bits of the setting `events`.
 pub const DONE: u32 = 4;
+pub const MESSAGE: u32 = 7;
 pub const SUBSCRIBER: u32 = 9;
 pub const HALF_CLOSED: u32 = 13;
 pub const CONNECTION: u32 = 14;

@@ -12,7 +12,7 @@ use super::clock;
 use super::driver::Driver;
 use super::files::{Found, Root};
 use crate::engine::answer::{Answer, Body, Part};
-use crate::engine::event::{Event, What};
+use crate::engine::event::{self, Event, What};
 use crate::engine::head::{self, Head};
 use crate::engine::id::{Id, Tag};
 use crate::engine::wishes::Wishes;
@@ -47,9 +47,6 @@ struct Gathering {
     /// What is to become of it; not known while the word of who passed the request on is under way.
     publication: Option<(Arc<Mount>, u32, Publication)>,
 }
-
-/// The kind of the messages of WebSockets, as the header numbers it.
-const MESSAGE: u32 = 7;
 
 /// A WebSocket whose messages are published.
 #[derive(Debug)]
@@ -122,7 +119,7 @@ impl Driver {
             What::Message { opcode, data } => match self.serving.sockets.get(&id.0) {
                 Some(socket) => {
                     // Who passed it on may look on, too.
-                    let shown = (socket.shown && self.engine.settings.wants(MESSAGE)).then(|| data.clone());
+                    let shown = (socket.shown && self.engine.settings.wants(event::MESSAGE)).then(|| data.clone());
                     let parts = Subscribed::message(&socket.publication, socket.json, opcode, data);
                     let channel = socket.publication.channel.clone();
                     let taken = self.publish(&channel, parts);

@@ -42,6 +42,16 @@ struct Read {
 }
 
 impl Read {
+    /// Whether nothing comes behind this.
+    fn ends(&mut self, result: Result<bool, impl Into<String>>) -> bool {
+        match result {
+            Ok(false) => {}
+            Ok(true) => self.end = Some(Ok(())),
+            Err(why) => self.end = Some(Err(why.into())),
+        }
+        self.end.is_some()
+    }
+
     fn tell(&mut self, part: Part) {
         let texts = [Text::Channel, Text::Kind, Text::From, Text::Event, Text::Key];
         let texts = texts.map(|which| part.letter.text(which).to_vec()).to_vec();
@@ -65,12 +75,7 @@ fn answers(pieces: &[&[u8]]) -> Read {
             statuses.push(status);
             Ok(())
         });
-        match result {
-            Ok(false) => {}
-            Ok(true) => read.end = Some(Ok(())),
-            Err(why) => read.end = Some(Err(why.into())),
-        }
-        if read.end.is_some() {
+        if read.ends(result) {
             return read;
         }
     }
@@ -110,12 +115,7 @@ fn stream(pieces: &[&[u8]]) -> Read {
             }
             Reader::Socket(_) => unreachable!("nobody asked for one"),
         }
-        match result {
-            Ok(false) => {}
-            Ok(true) => read.end = Some(Ok(())),
-            Err(why) => read.end = Some(Err(why.into())),
-        }
-        if read.end.is_some() {
+        if read.ends(result) {
             return read;
         }
     }
