@@ -4,8 +4,9 @@
  * to want, so now and then all of them rest: nothing is connected, nothing is held, fds are as at the start, and what the
  * process then has may not be more than 2 % above what it had at the end of the warm-up.
  *
- *   soak SECONDS          at least 90, or the warm-up is not over
- *   soak SECONDS quick    without a word on memory
+ *   soak SECONDS            at least 90, or the warm-up is not over
+ *   soak SECONDS quick      without a word on memory
+ *   soak SECONDS stalled    every third second the server is stopped for up to half a second, so that everything comes at once
  */
 #include "../load/bystander.h"
 #include "../load/certificate.h"
@@ -212,12 +213,22 @@ static int at_rest(pid_t serving, int fds) {
   return empty && going();
 }
 
+/* The server does not run for a moment, as where others take the processor; its clients go on. */
+static void stall(pid_t serving, uint64_t *seed) {
+  uint64_t until = now_us() + 100000 + random_next(seed) % 400000;
+  kill(serving, SIGSTOP);
+  while (now_us() < until) wait_a_little();
+  kill(serving, SIGCONT);
+}
+
 static double percent(long before, long after) { return before > 0 ? 100.0 * (double)(after - before) / (double)before : 0; }
 
 int main(int argc, char **argv) {
   int seconds = argc > 1 ? atoi(argv[1]) : 0, tls = encke_has_feature("tls");
-  if (seconds <= 0) {
-    fprintf(stderr, "usage: soak SECONDS [quick]\n");
+  const char *form = argc > 2 ? argv[2] : "";
+  int quick = strcmp(form, "quick") == 0, stalled = strcmp(form, "stalled") == 0;
+  if (seconds <= 0 || (*form && !quick && !stalled)) {
+    fprintf(stderr, "usage: soak SECONDS [quick | stalled]\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
@@ -239,8 +250,9 @@ int main(int argc, char **argv) {
   sample *samples = need(calloc((size_t)seconds + 1, sizeof *samples)), *rests = need(calloc((size_t)seconds + 1, sizeof *rests));
   size_t resting = 0;
   int rest_every = seconds >= 600 ? 20 : seconds >= 90 ? 5 : 1;
-  uint64_t from = now_us();
+  uint64_t from = now_us(), seed = 1;
   for (int second = 1; second <= seconds && going(); second++) {
+    if (stalled && second % 3 == 0) stall(serving, &seed);
     while (now_us() < from + (uint64_t)second * 1000000 && going()) wait_a_little();
     samples[n++] = take(serving, second);
     if (second % rest_every) continue;
@@ -265,12 +277,14 @@ int main(int argc, char **argv) {
   long rest_before = median_rss(rests + first, rest_part), rest_after = median_rss(rests + resting - rest_part, rest_part);
   double growth = percent(rest_before, rest_after);
   printf("RSS under traffic %ld KiB after the warm-up (%zu s), %ld KiB at the end: %+.2f %%\n", before, warm, after, percent(before, after));
+  printf("at most %llu connections at a time, %llu bytes as they are counted\n", (unsigned long long)atomic_load(&shared->connections_most),
+         (unsigned long long)atomic_load(&shared->memory_most));
   printf("RSS at rest %ld KiB after the warm-up, %ld KiB at the end (%zu rests): %+.2f %%; fds %d before, %d after\n", rest_before, rest_after,
          resting, growth, fds, fds_of(serving));
   if (resting > first)
     printf("in use at rest, by malloc: %llu bytes after the warm-up, %llu at the end\n", (unsigned long long)rests[first].in_use,
            (unsigned long long)rests[resting - 1].in_use);
-  if (growth > 2 && !(argc > 2 && strcmp(argv[2], "quick") == 0)) box_fail(shared, "the memory is not flat");
+  if (growth > 2 && !quick) box_fail(shared, "the memory is not flat");
   server_command(shared, serving, DRAIN, 1000);
   if (end_process(serving, 30, "the server") != 0) box_fail(shared, "the server did not end well");
   int failed = atomic_load(&shared->failed);

@@ -10,7 +10,6 @@ use super::id::Id;
 use super::output::Output;
 use super::peer::Peer;
 use super::slab::Slab;
-use super::spare::Spare;
 use super::wheel::{Items, Links};
 
 /// No exchange, no connection.
@@ -188,72 +187,3 @@ pub enum Mode {
     /// Nobody wants it: this many bytes are read and dropped for the sake of the connection.
     Drop { allowance: u64 },
 }
-
-/// Buffers that nobody uses now.
-#[derive(Debug, Default)]
-pub struct Pool {
-    pub inputs: Vec<Box<Input>>,
-    pub outputs: Vec<Box<Output>>,
-    pub buffers: Spare,
-    pub heads: Vec<Box<Head>>,
-}
-
-/// Each list of the pool keeps this many at the most.
-const KEEP: usize = 256;
-/// Inputs are kept with a buffer up to this size.
-const COMMON_INPUT: usize = 4 << 10;
-
-impl Pool {
-    pub fn input(&mut self) -> Box<Input> {
-        self.inputs.pop().unwrap_or_default()
-    }
-
-    pub fn give_input(&mut self, mut input: Box<Input>) {
-        if self.inputs.len() < KEEP {
-            if input.bytes.capacity() > COMMON_INPUT {
-                input.bytes = Vec::new();
-            }
-            input.bytes.clear();
-            input.start = 0;
-            input.scan = Scan::new();
-            input.body = None;
-            self.inputs.push(input);
-        }
-    }
-
-    #[inline]
-    pub fn output(&mut self) -> Box<Output> {
-        self.outputs.pop().unwrap_or_default()
-    }
-
-    #[inline]
-    pub fn give_output(&mut self, mut output: Box<Output>) {
-        debug_assert!(output.is_empty());
-        if self.outputs.len() < KEEP {
-            output.reset(&mut self.buffers);
-            self.outputs.push(output);
-        }
-    }
-
-    pub fn buffer(&mut self) -> Vec<u8> {
-        self.buffers.take_large()
-    }
-
-    pub fn give_buffer(&mut self, buffer: Vec<u8>) {
-        self.buffers.give(buffer);
-    }
-
-    pub fn head(&mut self) -> Box<Head> {
-        self.heads.pop().unwrap_or_default()
-    }
-
-    #[inline]
-    pub fn give_head(&mut self, head: Box<Head>) {
-        if self.heads.len() < KEEP && head.bytes.capacity() <= COMMON_HEAD {
-            self.heads.push(head);
-        }
-    }
-}
-
-/// Heads above this size are not kept.
-pub const COMMON_HEAD: usize = 8 << 10;

@@ -158,6 +158,9 @@ impl Engine {
             self.push_deadlines();
         }
         self.relieve();
+        if self.pool.thin(self.now) {
+            self.patterns.thin();
+        }
         for _ in 0..budget {
             let Some(connection) = self.wheel.expired(&mut self.connections, self.now) else { return false };
             match self.deadline(connection) {

@@ -3,9 +3,10 @@
 
 use crate::http1::request::RequestHead;
 
-use super::connection::COMMON_HEAD;
 use super::exchange;
 use super::head::Head;
+use super::pool::COMMON_HEAD;
+use super::unused::Unused;
 
 #[derive(Debug, Default)]
 struct Pattern {
@@ -18,7 +19,9 @@ struct Pattern {
 pub struct Patterns {
     all: Vec<Pattern>,
     /// Those that no request waits for, but for the newest.
-    free: Vec<u32>,
+    free: Unused<u32>,
+    /// Of those the ones without memory.
+    bare: Vec<u32>,
     newest: u32,
     /// Of the newest: what its exchanges begin with.
     exchange: u32,
@@ -27,7 +30,14 @@ pub struct Patterns {
 
 impl Default for Patterns {
     fn default() -> Patterns {
-        Patterns { all: vec![Pattern::default()], free: Vec::new(), newest: 0, exchange: 0, made: 0 }
+        Patterns {
+            all: vec![Pattern::default()],
+            free: Unused::default(),
+            bare: Vec::new(),
+            newest: 0,
+            exchange: 0,
+            made: 0,
+        }
     }
 }
 
@@ -35,7 +45,7 @@ impl Patterns {
     /// A head was parsed: the newest pattern is made from it.
     pub fn renew(&mut self, source: &[u8], parsed: &RequestHead) {
         if self.all[self.newest as usize].waiting > 0 {
-            self.newest = self.free.pop().unwrap_or(self.all.len() as u32);
+            self.newest = self.free.take().or_else(|| self.bare.pop()).unwrap_or(self.all.len() as u32);
             if self.newest as usize == self.all.len() {
                 self.all.push(Pattern::default());
             }
@@ -81,7 +91,16 @@ impl Patterns {
             if held.head.bytes.capacity() > COMMON_HEAD {
                 held.head = Head::default();
             }
-            self.free.push(pattern);
+            self.free.give(pattern);
+        }
+    }
+
+    /// A period is over: those that were not needed in it lose their memory.
+    pub fn thin(&mut self) {
+        let Patterns { all, free, bare, .. } = self;
+        for pattern in free.thin() {
+            all[pattern as usize].head = Head::default();
+            bare.push(pattern);
         }
     }
 }
@@ -137,5 +156,27 @@ mod tests {
             patterns.release(held);
         }
         assert_eq!((patterns.all.len(), patterns.free.len()), (1, 0));
+    }
+    #[test]
+    fn after_a_crowd_patterns_have_no_memory() {
+        let mut patterns = Patterns::default();
+        let held: Vec<u32> = (0..1000)
+            .map(|at| {
+                renew(&mut patterns, &format!("/{at}"));
+                patterns.hold()
+            })
+            .collect();
+        held.into_iter().for_each(|pattern| patterns.release(pattern));
+        (0..2).for_each(|_| patterns.thin());
+        let size =
+            |patterns: &Patterns| patterns.all.iter().filter(|pattern| pattern.head.bytes.capacity() > 0).count();
+        assert!(size(&patterns) < 40, "{} patterns own memory", size(&patterns));
+        // They are used again all the same.
+        for at in 0..1000 {
+            renew(&mut patterns, &format!("/again/{at}"));
+            let pattern = patterns.hold();
+            assert!(patterns.held(pattern).text(patterns.held(pattern).path).starts_with(b"/again"));
+        }
+        assert_eq!(patterns.all.len(), 1000);
     }
 }

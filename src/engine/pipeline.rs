@@ -11,6 +11,7 @@ use super::event::{self, End, What};
 use super::exchange::{self, Exchange};
 use super::id::{Id, Kind};
 use super::output::{Front, Output};
+use super::pool::Pool;
 use super::slab::Slab;
 use super::spare::Spare;
 use super::stats::Counters;

@@ -1,10 +1,12 @@
 //! Owns buffers that nobody uses now, for the next pieces. Rule: the small ones are kept in number, those that once held
-//! much only up to a sum: what was needed in one bad moment is not kept for ever.
+//! much only up to a sum; neither for ever.
+
+use super::unused::Unused;
 
 #[derive(Debug, Default)]
 pub struct Spare {
-    small: Vec<Vec<u8>>,
-    large: Vec<Vec<u8>>,
+    small: Unused<Vec<u8>>,
+    large: Unused<Vec<u8>>,
     /// The capacity of the large ones.
     bytes: usize,
 }
@@ -17,12 +19,12 @@ impl Spare {
     /// For something that may stay small.
     #[inline]
     pub fn take(&mut self) -> Vec<u8> {
-        self.small.pop().unwrap_or_else(|| self.take_large())
+        self.small.take().unwrap_or_else(|| self.take_large())
     }
 
     /// For something that is likely large.
     pub fn take_large(&mut self) -> Vec<u8> {
-        let buffer = self.large.pop().unwrap_or_default();
+        let buffer = self.large.take().unwrap_or_default();
         self.bytes -= buffer.capacity();
         buffer
     }
@@ -32,12 +34,20 @@ impl Spare {
         buffer.clear();
         match buffer.capacity() {
             0 => {}
-            n if n <= Spare::SMALL && self.small.len() < Spare::MOST_SMALL => self.small.push(buffer),
+            n if n <= Spare::SMALL && self.small.len() < Spare::MOST_SMALL => self.small.give(buffer),
             n if n > Spare::SMALL && self.bytes + n <= Spare::MOST_BYTES => {
                 self.bytes += n;
-                self.large.push(buffer);
+                self.large.give(buffer);
             }
             _ => {}
+        }
+    }
+
+    /// A period is over.
+    pub fn thin(&mut self) {
+        drop(self.small.thin());
+        for buffer in self.large.thin() {
+            self.bytes -= buffer.capacity();
         }
     }
 
