@@ -40,6 +40,10 @@ const BUSY: u32 = 2;
 const SHORT_SIGHT: u32 = 16;
 /// Connections accepted in a run that was busy with handshakes: the others are not to wait for both.
 const ACCEPTS_BESIDE_HANDSHAKES: usize = 8;
+/// Connections that may wait for their turn, or for a step of their handshake, while others are accepted: more wait in the
+/// kernel's queue, which slows down who connects. Whoever comes gets a share of the turns all the same.
+const MAY_WAIT: usize = 256;
+const TURNS_FOR_A_NEWCOMER: u32 = 4;
 /// A host that takes longer over its events than this is not the peers' fault.
 const PATIENCE_WITH_HOST: u64 = 1_000;
 /// Deadlines are looked at this often also while there is always more to read.
@@ -289,8 +293,9 @@ impl Driver {
         }
         let handshakes = self.step_handshakes(turns);
         // For each that is gone another may come: more would only wait here instead of in the kernel's queue.
-        let accepts = handshakes.map(|gone| ACCEPTS_BESIDE_HANDSHAKES + gone);
-        self.accept(accepts.unwrap_or((budget - turns).max(1) as usize));
+        let accepts = handshakes.map_or((budget - turns).max(1) as usize, |gone| ACCEPTS_BESIDE_HANDSHAKES + gone);
+        let room = MAY_WAIT.saturating_sub(self.engine.ready_len() + self.handshakes.len());
+        self.accept(accepts.min(room.max((turns / TURNS_FOR_A_NEWCOMER).max(1) as usize)));
         // Not before what has come in the meantime was read, unless that never ends.
         if !more || self.engine.now() > self.expired + EXPIRE_AT_LEAST {
             self.expired = self.engine.now();
