@@ -29,7 +29,7 @@ help:
 	@echo 'make conformance    outside suites against an example server, with a score: SUITES=names, two minutes'
 	@echo 'make faults         every system call and every large allocation fails at its n-th time, for every n: some minutes'
 	@echo 'make attacks        clients that mean ill, beside one who must be served: EACH=$(EACH) seconds each, NAME=those with it'
-	@echo 'make soak           mixed traffic for T=$(T) seconds (from 90 on memory is judged)'
+	@echo 'make soak           mixed traffic for T=$(T) seconds (from 90 on memory is judged); FORM=stalled: the server is stopped now and then'
 	@echo 'make model          every interleaving of the wake-up from other threads, by loom'
 	@echo 'make miri sanitize  the engine under Miri; the library under ThreadSanitizer and AddressSanitizer (nightly Rust, or skipped)'
 	@echo 'make bench          measure beside the usual C servers, about 10 minutes; bench-quick: ours and the floor, 1 minute'
@@ -106,7 +106,7 @@ attacks:
 
 soak:
 	@$(NEED) $(C_TOOLS) libssl-dev
-	@sh proof/run.sh soak '$(T)'
+	@sh proof/run.sh soak '$(T)' '$(FORM)'
 
 bench bench-quick bench-push bench-bus:
 	@$(MAKE) --no-print-directory -C benches $@

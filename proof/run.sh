@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the proof against an installed library and runs a part of it.
 #   run.sh quick PREFIX WORKDIR     the short forms, as `make test` has them, against the library installed there
-#   run.sh faults | attacks [SECONDS [NAME]] | soak SECONDS | model | miri | sanitize
+#   run.sh faults | attacks [SECONDS [NAME]] | soak SECONDS [stalled] | model | miri | sanitize
 #                                   builds and installs the library under WORK (build/proof) first, where that is needed
 # Rule: what is not possible here says "skipped"; everything else passes or fails.
 set -eu
@@ -72,7 +72,7 @@ case $part in
     ;;
   soak)
     library
-    passed "$work/programs/soak" "${1:-120}"
+    passed "$work/programs/soak" "${1:-120}" ${2:+"$2"}
     ;;
   model)
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$work/wake-model" cargo run --quiet --release --locked --manifest-path "$here/wake-model/Cargo.toml"
