@@ -41,3 +41,13 @@ pub mod ws;
 pub(crate) const PUSH: bool = cfg!(feature = "push");
 /// Whether mounts are built in.
 pub(crate) const MOUNTS: bool = cfg!(feature = "mounts");
+
+/// For tests that try very many cases. Under Miri, which takes some hundred times as long, one of `n` stands for all.
+#[cfg(test)]
+pub(crate) const fn every(n: usize) -> usize {
+    if cfg!(miri) {
+        n
+    } else {
+        1
+    }
+}

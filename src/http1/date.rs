@@ -83,9 +83,12 @@ mod tests {
     /// Against a calendar that only counts.
     #[test]
     fn every_day_until_9999() {
+        const END: u64 = if cfg!(miri) { 2001 } else { 10_000 };
         let (mut year, mut month, mut day) = (1970u64, 1u64, 1u64);
-        for days in 0..=LAST / DAY {
+        let mut days = 0;
+        while year < END {
             assert_eq!(civil_from_days(days), (year, month, day));
+            days += 1;
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             let length = match month {
                 2 if leap => 29,
@@ -101,6 +104,6 @@ mod tests {
                 (month, year) = (1, year + 1);
             }
         }
-        assert_eq!((year, month, day), (10_000, 1, 1));
+        assert!(END < 10_000 || days == LAST / DAY + 1);
     }
 }

@@ -1,6 +1,7 @@
 //! Response heads: the bytes as they go out, and the fields that may not.
 
 use super::*;
+use crate::every;
 
 const DATE: &[u8; 29] = b"Sun, 06 Nov 1994 08:49:37 GMT";
 
@@ -105,7 +106,7 @@ fn a_remembered_head_is_only_repeated_for_equal_parts() {
 fn every_byte_of_a_value_at_every_place() {
     for len in 1..20 {
         for at in 0..len {
-            for byte in 0..=255 {
+            for byte in (0..=255).step_by(every(15)) {
                 let mut value = vec![b'a'; len];
                 value[at] = byte;
                 let valid = byte == b'\t' || byte >= b' ' && byte != 0x7f;

@@ -203,6 +203,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "needs directories that are opened")]
     fn files_are_found_and_nothing_leads_out() {
         let place = Place::new("found");
         for follow in [false, true] {
@@ -225,6 +226,7 @@ mod tests {
     // Apple's systems have no mknodat.
     #[cfg(not(target_vendor = "apple"))]
     #[test]
+    #[cfg_attr(miri, ignore = "needs directories that are opened")]
     fn pipes_do_not_wait_and_devices_are_no_files() {
         let place = Place::new("pipes");
         let path = place.0.join("root/pipe");
@@ -235,6 +237,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "needs directories that are opened")]
     fn a_directory_that_is_not_there_is_named() {
         let Err(Error::System(errno, text)) = Root::open(b"/no/such/place", false) else { panic!() };
         assert_eq!(errno, Errno::NOENT.raw_os_error());

@@ -18,6 +18,9 @@ pub fn generation() -> u32 {
 
 /// From now on forks are counted.
 pub fn watch() {
+    if cfg!(miri) {
+        return; // there is no fork
+    }
     WATCHED.call_once(|| {
         // SAFETY: the handler only adds to an atomic, which is legal in a child of a threaded process.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };

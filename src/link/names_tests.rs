@@ -166,6 +166,7 @@ fn bus() -> (u16, JoinHandle<String>) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs sockets")]
 fn a_link_by_name() {
     for (watch_each, files) in [(false, "link"), (true, "watched")] {
         by_name(watch_each, files);
@@ -192,6 +193,7 @@ fn by_name(watch_each: bool, files: &str) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs sockets")]
 fn a_link_by_the_file_of_hosts() {
     let (bus, request) = bus();
     let files = Files::new("hosts", "127.0.0.1 bus.test\n", "");
@@ -201,6 +203,7 @@ fn a_link_by_the_file_of_hosts() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs sockets")]
 fn what_cannot_be_looked_up_is_told() {
     let files = Files::new("faults", "", "nameserver 127.0.0.1\noptions attempts:1\n");
     for (kind, why) in [
@@ -231,6 +234,7 @@ fn what_cannot_be_looked_up_is_told() {
 
 /// A server that is silent, or does not know, is not the last word: the question comes again.
 #[test]
+#[cfg_attr(miri, ignore = "needs sockets")]
 fn servers_are_asked_again() {
     let (bus, request) = bus();
     let asked = std::sync::Mutex::new(HashMap::new());

@@ -429,7 +429,8 @@ fn simulation() {
         push::World::new(seed, true).run();
         return;
     }
-    let (from, seeds) = (number("ENCKE_SIM_FROM").unwrap_or(0), number("ENCKE_SIM_SEEDS").unwrap_or(100));
+    let (from, seeds) =
+        (number("ENCKE_SIM_FROM").unwrap_or(0), number("ENCKE_SIM_SEEDS").unwrap_or(100 / crate::every(100) as u64));
     let most = if number("ENCKE_SIM_FIRST").is_some() { 1 } else { 5 };
     let push_alone = number("ENCKE_SIM_PUSH").is_some();
     let (mut failed, mut all) = (0, Tally::default());
