@@ -195,7 +195,6 @@ impl Inner {
     fn show_word(&mut self, word: Box<Word>, out: &mut encke_event) {
         // It is kept until the next event, and does not move.
         let word = &**self.word.insert(word);
-        let view = |text: &[u8]| encke_str { p: text.as_ptr().cast(), n: text.len() };
         (out.kind, out.code) = match word.topic {
             Topic::Message => (ENCKE_EV_MESSAGE, 0),
             Topic::Writable => (ENCKE_EV_WRITABLE, 0),
@@ -217,16 +216,20 @@ impl Inner {
             (out.data, out.len) = (self.body.as_ptr().cast(), word.text.len());
         }
         if let Some(letter) = &word.letter {
-            out.channel = view(letter.text(Text::Channel));
-            self.message = encke_message {
-                r#type: view(letter.text(Text::Kind)),
-                from: view(letter.text(Text::From)),
-                event: view(letter.text(Text::Event)),
-                key: view(letter.text(Text::Key)),
+            let view = |which| {
+                let text = letter.terminated(which);
+                encke_str { p: text.as_ptr().cast(), n: text.len() - 1 }
+            };
+            out.channel = view(Text::Channel);
+            *self.message = encke_message {
+                r#type: view(Text::Kind),
+                from: view(Text::From),
+                event: view(Text::Event),
+                key: view(Text::Key),
                 data: letter.data.as_ptr().cast(),
                 len: letter.data.len(),
             };
-            out.message = &self.message;
+            out.message = &*self.message;
             if word.topic == Topic::Message {
                 (out.data, out.len) = (self.message.data, self.message.len);
             }

@@ -3,6 +3,7 @@
 
 use std::ffi::c_char;
 
+use super::place::Place;
 use super::types::{encke_field, encke_head, encke_str};
 use crate::engine::head::Head;
 use crate::engine::id::Id;
@@ -26,8 +27,13 @@ fn str_of(head: &Head, span: Span) -> encke_str {
 }
 
 impl Held {
-    pub fn new() -> Box<Held> {
-        Box::new(Held { head: None, fields: Vec::new(), view: encke_head::EMPTY, of: (std::ptr::null(), 0, Id::NONE) })
+    pub fn new() -> Place<Held> {
+        Place::new(Held {
+            head: None,
+            fields: Vec::new(),
+            view: encke_head::EMPTY,
+            of: (std::ptr::null(), 0, Id::NONE),
+        })
     }
 
     /// Takes over a head and makes the view.

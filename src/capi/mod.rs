@@ -11,6 +11,7 @@
 mod guard;
 mod held;
 mod input;
+mod place;
 
 pub mod version;
 
@@ -49,3 +50,6 @@ pub mod channels;
 pub mod mounts;
 
 pub mod links;
+
+#[cfg(test)]
+mod tests;

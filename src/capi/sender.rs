@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::guard::{any_thread, guard_value, on_loop};
 use super::held::Held;
+use super::place::Place;
 use super::response::{Checked, Source};
 use super::server::{encke, Inner};
 use super::types::{encke_id, encke_sender};
@@ -232,7 +233,7 @@ impl encke_sender {
     }
 
     /// A head outlives its encke until it is settled.
-    pub(super) fn keep_head(&self, held: Box<Held>) {
+    pub(super) fn keep_head(&self, held: Place<Held>) {
         let mut left = self.left.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // A settle that won its lease but came too late for the encke has nobody else to free the head.
         if self.leases.alive(Id(held.view.id)) {

@@ -10,6 +10,7 @@ use super::config::{encke_config, set_live};
 use super::guard::{guard, guard_value, hush, on_loop, this_thread};
 use super::held::Held;
 use super::input;
+use super::place::Place;
 use super::result::{code_of, ENCKE_E_FORKED};
 use super::tls::encke_tls;
 use super::types::{encke_fd_t, encke_id, encke_message, encke_sender};
@@ -51,16 +52,15 @@ pub struct Inner {
     pub(super) driver: Driver,
     pub(super) manner: Manner,
     /// Heads in the host's hands, by slot of their request.
-    pub(super) heads: Vec<Option<Box<Held>>>,
-    #[allow(clippy::vec_box)] // a head must not move when it comes into use again
-    pub(super) spare: Vec<Box<Held>>,
+    pub(super) heads: Vec<Option<Place<Held>>>,
+    pub(super) spare: Vec<Place<Held>>,
     /// The bytes of the last BODY event.
     pub(super) body: Vec<u8>,
     /// The channel of the last SUBSCRIBER event.
     pub(super) channel: Vec<u8>,
     /// The last event that came over a link, and the view on its message.
     pub(super) word: Option<Box<Word>>,
-    pub(super) message: encke_message,
+    pub(super) message: Place<encke_message>,
     /// For field lines.
     pub(super) lines: Vec<u8>,
     pub(super) links: Links,
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn encke_new(config: *const encke_config, out: *mut *mut e
             body: Vec::new(),
             channel: Vec::new(),
             word: None,
-            message: encke_message::EMPTY,
+            message: Place::new(encke_message::EMPTY),
             lines: Vec::new(),
             links: Links::new(tag, doors),
             tag,

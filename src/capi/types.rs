@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use super::held::Held;
+use super::place::Place;
 use super::server::Inner;
 use crate::engine::lease::Leases;
 use crate::engine::mailbox::Mailbox;
@@ -157,7 +158,7 @@ pub struct encke_sender {
     /// For the loop thread alone; NULL once the encke is freed.
     pub(super) inner: AtomicPtr<Inner>,
     /// Heads that were not settled when the encke was freed.
-    pub(super) left: Mutex<HashMap<u64, Box<Held>>>,
+    pub(super) left: Mutex<HashMap<u64, Place<Held>>>,
     pub(super) secret: [u8; 16],
     /// The channels; exchanged by encke_share only.
     pub(super) hub: Mutex<Arc<Hub>>,

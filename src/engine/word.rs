@@ -112,11 +112,17 @@ impl Letter {
         Letter { texts: all.into(), ends, data }
     }
 
-    /// Without its NUL, which stands behind it.
+    /// Without its NUL.
     pub fn text(&self, which: Text) -> &[u8] {
+        let terminated = self.terminated(which);
+        &terminated[..terminated.len() - 1]
+    }
+
+    /// With its NUL.
+    pub fn terminated(&self, which: Text) -> &[u8] {
         let which = which as usize;
         let start = if which == 0 { 0 } else { self.ends[which - 1] as usize + 1 };
-        &self.texts[start..self.ends[which] as usize]
+        &self.texts[start..=self.ends[which] as usize]
     }
 }
 

@@ -29,8 +29,9 @@ pub fn header(capi: &Path, mut config: cbindgen::Config, sections: &[Section]) -
     config.cpp_compat = false;
     // The files of src/capi alone: given the crate, cbindgen would take the constants of every other room too.
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for file in std::fs::read_dir(capi).expect("src/capi") {
-        builder = builder.with_src(file.expect("src/capi").path());
+    let entries = std::fs::read_dir(capi).expect("src/capi").map(|entry| entry.expect("src/capi").path());
+    for file in entries.filter(|path| path.is_file()) {
+        builder = builder.with_src(file);
     }
     let mut raw = Vec::new();
     builder.generate().expect("cbindgen").write(&mut raw);
