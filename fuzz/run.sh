@@ -2,7 +2,8 @@
 # run.sh = `make fuzz` and `make fuzz-coverage`: fuzzes with libFuzzer, on a stable compiler.
 #   run.sh fuzz SECONDS [TARGET]    every target, or one, for so long each; stops at the first finding
 #   run.sh minimize TARGET FILE     makes a finding smaller, into fuzz/regressions/TARGET
-#   run.sh merge TARGET DIR         adds to fuzz/corpus/TARGET what DIR covers and the corpus does not
+#   run.sh merge TARGET DIR         puts into fuzz/corpus/TARGET the fewest files of DIR and of those found before that reach,
+#                                   beside the hand-made ones, what all of them reach; 250 at the most
 #   run.sh coverage                 which lines of src/ the corpora reach
 # SANITIZE=address adds AddressSanitizer; that alone needs what only nightly compilers offer officially.
 # Rule: needs Rust, a C++ compiler (libFuzzer is compiled from libfuzzer-sys) and nothing of a nightly compiler; what it
@@ -82,10 +83,21 @@ minimize() {
   echo "$small: $(wc -c < "$small") bytes (from $(wc -c < "$2"))"
 }
 
+# What was found has its hash for a name, 40 characters. Branches count, not how often they are taken: that would be thousands.
+# Whoever reaches most that is new is chosen, and written, first.
+found='????????????????????????????????????????'
+most=250
+
 merge() {
+  corpus=fuzz/corpus/$1 new=$work/merged/$1
+  rm -rf "$new" && mkdir -p "$new"
+  find "$corpus" -type f ! -name "$found" -exec cp {} "$new" ';'
   # shellcheck disable=SC2046
-  "$bin/$1" $(options "$1") -merge=1 "fuzz/corpus/$1" "$2" > "$work/merge.log" 2>&1 || { tail "$work/merge.log"; exit 1; }
-  echo "fuzz/corpus/$1: $(find "fuzz/corpus/$1" -type f | wc -l) files"
+  "$bin/$1" $(options "$1") -set_cover_merge=1 -use_counters=0 "$new" "$corpus" "$2" > "$work/merge.log" 2>&1 || { tail "$work/merge.log"; exit 1; }
+  find "$corpus" -type f -name "$found" -exec rm {} ';'
+  # shellcheck disable=SC2012 # their names are hashes
+  (cd "$new" && ls -tr $found 2> /dev/null | head -n "$most") | while read -r file; do cp "$new/$file" "$corpus"; done
+  echo "$corpus: $(find "$corpus" -type f | wc -l) files, $(cat "$corpus"/* | wc -c) bytes"
 }
 
 # The tools must be as new as the compiler's own LLVM: those of the toolchain, or the system's of the same number.

@@ -1,4 +1,5 @@
-//! Writes the hand-made seeds into `corpus/`: `cargo run --example seeds`, after the reading of inputs has changed.
+//! Writes the hand-made seeds into `corpus/`: `cargo run --example seeds`, after the reading of inputs has changed; with names
+//! of targets behind it only theirs.
 //!
 //! What the fuzzer found besides lies there under names of its own and stays.
 
@@ -10,14 +11,26 @@ fn write(target: &str, name: &str, seed: &[u8]) {
     std::fs::write(dir.join(format!("seed-{name}")), seed).expect("a file");
 }
 
+const ALL: [(&str, fn()); 8] = [
+    ("http1", http1),
+    ("engine", engine),
+    ("response", response),
+    ("tls", tls),
+    ("push", push),
+    ("certificates", certificates),
+    ("link", link),
+    ("mounts", mounts),
+];
+
 fn main() {
-    http1();
-    engine();
-    response();
-    tls();
-    certificates();
-    link();
-    mounts();
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|(target, _)| target == name)) {
+        eprintln!("no seeds of {unknown}; there are: {}", ALL.map(|(target, _)| target).join(" "));
+        std::process::exit(2);
+    }
+    for (_, seeds) in ALL.iter().filter(|(target, _)| names.is_empty() || names.iter().any(|name| name == target)) {
+        seeds();
+    }
 }
 
 // ---- http1: what is read, how it is cut, the bytes -------------------------------------------------------------------
@@ -569,6 +582,49 @@ fn link() {
     write("link", "frames-text", b"2b\x01\x01\xc3\x80\x01\xab\x81\x01\xff");
     write("link", "frames-masked", b"2c\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
     write("link", "frames-too-large", b"2d\x82\x7e\x02\x59");
+}
+
+// ---- push: what is read, how it is cut, the bytes ----------------------------------------------------------------------
+
+fn push() {
+    const MASK: [u8; 4] = [1, 2, 3, 4];
+    let frame = |first: u8, payload: &[u8]| {
+        let mut out = vec![first];
+        match u8::try_from(payload.len()) {
+            Ok(n) if n < 126 => out.push(0x80 | n),
+            _ => out.extend([&[0x80 | 126][..], &(payload.len() as u16).to_be_bytes()].concat()),
+        }
+        out.extend(MASK);
+        out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+        out
+    };
+    let deflated = |data: &[u8]| encke::ws::deflate::deflate(data).expect("it shrinks");
+    let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+    for (name, manner, frames) in [
+        ("text", b"00", vec![frame(0x81, b"Hello"), frame(0x88, b"\x03\xe8bye")]),
+        ("fragments", b"01", vec![frame(0x01, b"a\xc3"), frame(0x89, b"p"), frame(0x80, b"\xab"), frame(0x80, b"x")]),
+        ("long", b"00", vec![frame(0x82, &[b'x'; 300])]),
+        ("close", b"0a", vec![frame(0x82, b""), frame(0x8a, b"pong"), frame(0x88, b""), frame(0x81, b"late")]),
+        ("deflate", b"10", vec![frame(0xc1, hello), frame(0x81, b"x")]),
+        ("deflate-fragments", b"1c", vec![frame(0x41, &hello[..3]), frame(0x89, b""), frame(0x80, &hello[3..])]),
+        ("bomb", b"10", vec![frame(0xc2, &deflated(&[0; 20_000]))]),
+        ("deflate-long", b"1d", vec![frame(0xc1, &deflated(&b"again and ".repeat(400)))]),
+    ] {
+        write("push", name, &[&manner[..], &frames.concat()].concat());
+    }
+    write("push", "position", b"20000000000000000a:7");
+    write("push", "globs", b"30text/*,!*html*,image/?ng\0text/plain");
+    write("push", "extensions", b"40permessage-deflate; client_max_window_bits=10, x; y=\"z\"");
+    for (name, message) in [
+        ("text", &b"news/a\ntext/plain\nzoe\ntick\nhello"[..]),
+        ("lines", b"a\n\n\n\na\nb\r\nc\rd\r\n\r\n"),
+        ("empty", b"a\n\n\n\n"),
+        ("bytes", b"a b%2F?\nimage/png\n a \n\n\xff\xd8\x00\n--00MsgBus00\n--encke-part\r\n"),
+        ("json", "Zo\u{eb}\n\u{2028}\n\"\\\u{85}\n\u{feff}\n\"\u{2029}\\ \t".as_bytes()),
+        ("long", &[b"a\n\n\n\n", &b"again and "[..].repeat(40)[..]].concat()),
+    ] {
+        write("push", &format!("form-{name}"), &[b"fa", message].concat());
+    }
 }
 
 // ---- mounts: what, how it is set up, and what is read ------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod engine;
+mod forms;
 pub mod http1;
 pub mod link;
 pub mod mounts;

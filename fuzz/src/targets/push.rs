@@ -1,10 +1,12 @@
-//! WebSocket frames, and positions, patterns and extensions: what a subscriber's client can say.
+//! WebSocket frames, and positions, patterns and extensions: what a subscriber's client can say; and the forms of messages:
+//! what it can be told.
 //!
 //! An input is two characters and what is read. The first: `0` frames, `1` frames with permessage-deflate, `2` a position,
-//! `3` a list of patterns and a text behind a NUL, `4` an offer of extensions. The second: how the bytes are cut.
+//! `3` a list of patterns and a text behind a NUL, `4` an offer of extensions, `f` a message (see [`super::forms`]). The second:
+//! how the bytes are cut.
 //!
 //! What must hold: cuts change nothing, a verdict neither; no message is larger than the limit or no text where it says so;
-//! what is a position reads the same when it is written down; the work is bounded.
+//! what is a position reads the same when it is written down; the work is bounded; what was published is what is read.
 
 use encke::push::globs;
 use encke::push::position::Position;
@@ -19,7 +21,8 @@ pub fn run(data: &[u8]) {
     let mut input = Bytes::new(data);
     let (what, manner) = (input.u8(), input.u8());
     let rest = input.rest();
-    match what % 5 {
+    match what.wrapping_sub(b'0') % 5 {
+        _ if what == b'f' => super::forms::run(rest, manner),
         0 => frames(rest, manner, false),
         1 => frames(rest, manner, true),
         2 => position(rest),
