@@ -83,7 +83,8 @@ for patch in "$@"; do
   code=$?
   seconds=$(($(date +%s) - before))
   spent=$((spent + seconds))
-  seed=$(sed -n 's/.*ENCKE_SIM_SEED=\([0-9]*\).*/\1/p' "$work/run.log" | head -n 1)
+  # Several may have been under way when the first failed.
+  seed=$(sed -n 's/.*ENCKE_SIM_SEED=\([0-9]*\).*/\1/p' "$work/run.log" | sort -n | head -n 1)
   if [ $code = 0 ]; then
     verdict='not found'
   else

@@ -1,12 +1,10 @@
 //! Owns the judgement of the engine's accounts: what the counters say is what lies in its memory, counted anew, after
 //! every step. Rule: only a connection that is about to be written to may be behind, and only by its own share.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
-
 use crate::engine::connection::{CLOSING, CUT, DIRTY, NONE};
 use crate::engine::event::{Due, Event, What};
 use crate::engine::exchange::{ABORTED, BEGUN, BODILESS, DELIVERED, EXPECT, HIDDEN, SETTLED};
+use crate::engine::stats::Counters;
 use crate::engine::Engine;
 
 use super::driver::Driver;
@@ -64,17 +62,18 @@ pub fn check(driver: &Driver) {
     assert_eq!(engine.patterns.waiting(), unmade, "heads to be made");
 }
 
-/// Everything that a run or a drain could have changed, in one number.
-pub fn fingerprint(driver: &Driver) -> u64 {
-    let (engine, mut hash) = (&driver.engine, DefaultHasher::new());
-    (driver.moved, driver.mailbox.len(), driver.backlog.len()).hash(&mut hash);
-    format!("{:?}", engine.counters()).hash(&mut hash);
-    for connection in 0..engine.connections.slots() {
-        if let Some(c) = engine.connections.at(connection) {
-            (connection, c.flags, c.length, c.open, c.buffered(), c.unsent(), c.pending).hash(&mut hash);
-        }
-    }
-    hash.finish()
+/// What a run or a drain could have changed of a connection.
+type Print = (u32, u32, u32, u32, usize, u64, u64);
+
+/// Everything that a run or a drain could have changed.
+pub fn fingerprint(driver: &Driver) -> (Counters, (u64, usize, usize), Vec<Print>) {
+    let engine = &driver.engine;
+    let print = |connection| {
+        let c = engine.connections.at(connection)?;
+        Some((connection, c.flags, c.length, c.open, c.buffered(), c.unsent(), c.pending))
+    };
+    let connections = (0..engine.connections.slots()).filter_map(print).collect();
+    (engine.counters(), (driver.moved, driver.mailbox.len(), driver.backlog.len()), connections)
 }
 
 /// Beyond what the queue is to hold nothing is read.

@@ -92,12 +92,21 @@ impl Client {
 
     /// Goes on as far as it can now. True: something was done.
     pub fn step(&mut self, driver: &mut Driver, rng: &mut Rng) -> bool {
-        if self.left || self.sleeps_until > driver.now && !driver.pipes[self.pipe].news {
+        if self.left || self.sleeps_until > driver.now && !driver.news[self.pipe] {
             return false;
         }
         let moved = self.go_on(driver, rng);
         self.sleeps_until = if moved { 0 } else { self.next_due(driver).unwrap_or(u64::MAX) };
         moved
+    }
+
+    /// Before that it only looks at news.
+    pub fn sleeps_until(&self) -> u64 {
+        if self.left {
+            u64::MAX
+        } else {
+            self.sleeps_until
+        }
     }
 
     fn go_on(&mut self, driver: &mut Driver, rng: &mut Rng) -> bool {

@@ -2,7 +2,7 @@
 //! no more than its budget, and no deadline is forgotten. Rule: the times are what the sockets saw, not what the engine
 //! remembers.
 
-use crate::engine::connection::{CUT, EOF, IN_HEAD, LINGERS, OPENING, READY, STARVED, STOPPED, WAITS};
+use crate::engine::connection::{Mode, CUT, EOF, IN_HEAD, LINGERS, OPENING, READY, STARVED, STOPPED, WAITS};
 
 use super::driver::Driver;
 
@@ -15,6 +15,7 @@ struct One {
     connection: u32,
     flags: u32,
     in_body: bool,
+    is_socket: bool,
     starved: bool,
     /// Bytes that are kept for it.
     memory: usize,
@@ -50,8 +51,10 @@ impl Deadlines {
                 at = exchange.next;
             }
             let starved = c.is(STARVED);
+            let body = c.input.as_ref().and_then(|input| input.body.as_ref());
+            let is_socket = body.is_some_and(|body| matches!(body.mode, Mode::Frames(_)));
             let (flags, in_body, memory) = (c.flags, c.in_body(), c.memory());
-            all.push(One { connection, flags, in_body, starved, memory, held_since });
+            all.push(One { connection, flags, in_body, is_socket, starved, memory, held_since });
         }
         Deadlines { all, relieves }
     }
@@ -87,6 +90,9 @@ impl Deadlines {
                 due.push(socket.accepted + settings.handshake_timeout);
             } else if new & CUT != 0 {
                 due.push(socket.went + settings.write_timeout);
+                if one.is_socket && settings.websocket_heartbeat > 0 {
+                    due.push(socket.came + settings.websocket_heartbeat);
+                }
                 if one.in_body && !waits_for_us {
                     due.push(socket.came + settings.body_timeout);
                 }

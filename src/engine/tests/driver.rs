@@ -78,6 +78,8 @@ impl Outlet for Inbox {
 pub struct Driver {
     pub engine: Engine,
     pub pipes: Vec<Pipe>,
+    /// Pipes of which something happened that the client may want to look at.
+    pub news: Vec<bool>,
     pub sockets: Vec<Option<Socket>>,
     /// Pipes with an edge that was not seen yet.
     pub edges: Vec<usize>,
@@ -128,6 +130,7 @@ impl Driver {
         Driver {
             engine: Engine::new(settings, tag, now, EPOCH + now / 1000),
             pipes: Vec::new(),
+            news: Vec::new(),
             sockets: Vec::new(),
             edges: Vec::new(),
             backlog: VecDeque::new(),
@@ -338,7 +341,7 @@ impl Driver {
     pub fn drain(&mut self, grace: u64) {
         self.tick();
         for pipe in self.backlog.drain(..) {
-            (self.pipes[pipe].ended, self.pipes[pipe].news) = (Some(Ended::Reset), true);
+            (self.pipes[pipe].ended, self.news[pipe]) = (Some(Ended::Reset), true);
         }
         self.engine.drain(grace);
         self.after_answer();
@@ -459,9 +462,11 @@ impl Driver {
                 self.forget(connection);
             }
         } else {
-            for (to, from) in self.scratch.iter_mut().zip(pipe.up.drain(..n)) {
-                *to = from;
-            }
+            let (front, back) = pipe.up.as_slices();
+            let first = n.min(front.len());
+            self.scratch[..first].copy_from_slice(&front[..first]);
+            self.scratch[first..n].copy_from_slice(&back[..n - first]);
+            pipe.up.drain(..n);
             self.moved += n as u64;
             self.taken += n as u64;
             self.engine.opened(connection); // the first bytes are the handshake's
@@ -503,7 +508,7 @@ impl Driver {
         self.engine.remove(connection, End::Peer);
         if let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::take) {
             let pipe = &mut self.pipes[socket.pipe];
-            (pipe.connection, pipe.news) = (None, true);
+            (pipe.connection, self.news[socket.pipe]) = (None, true);
             if std::mem::take(&mut pipe.edge) {
                 self.edges.retain(|other| *other != socket.pipe);
             }

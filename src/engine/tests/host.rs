@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::engine::event::{Event, What};
 use crate::engine::head;
@@ -16,7 +16,7 @@ use crate::engine::{Engine, Error};
 
 use super::driver::Driver;
 use super::record::{Record, Said, Step};
-use super::rng::{pattern, Rng};
+use super::rng::{part, pattern, Rng};
 use super::script::{tunnel_bytes, Ask, Framing};
 
 #[derive(Debug)]
@@ -25,7 +25,8 @@ pub struct Host {
     pub asks: HashMap<usize, Rc<Vec<Ask>>>,
     by_id: HashMap<Id, usize>,
     by_ask: HashMap<(usize, usize), usize>,
-    last_of: HashMap<usize, usize>,
+    /// Records by client, in order.
+    of: HashMap<usize, Vec<usize>>,
     pub leases: Arc<Leases>,
     pub held: u64,
     pub max_held: u64,
@@ -34,7 +35,7 @@ pub struct Host {
     /// Nothing is kept back any more.
     pub hurry: bool,
     pub cookies: u64,
-    pub file: (File, Vec<u8>),
+    pub file: &'static (File, Vec<u8>),
     /// Records that are not over.
     pub active: Vec<usize>,
     /// Heads that the library keeps for the host, by slot.
@@ -46,20 +47,27 @@ pub struct Host {
 
 pub const FOREVER: u64 = u64::MAX;
 
-impl Host {
-    pub fn new(leases: Arc<Leases>, max_held: u64, trace: bool) -> Host {
-        // It has no name, so nobody can change it.
+/// What all hosts answer with; it has no name, so nobody can change it.
+fn file() -> &'static (File, Vec<u8>) {
+    static FILE: OnceLock<(File, Vec<u8>)> = OnceLock::new();
+    FILE.get_or_init(|| {
         let path = std::env::temp_dir().join(format!("encke-simulation-{}", std::process::id()));
         let content = pattern(3, 30_000);
         std::fs::write(&path, &content).expect("a temporary file");
         let file = File::open(&path).expect("the file just written");
         std::fs::remove_file(&path).expect("removing it");
+        (file, content)
+    })
+}
+
+impl Host {
+    pub fn new(leases: Arc<Leases>, max_held: u64, trace: bool) -> Host {
         Host {
             records: Vec::new(),
             asks: HashMap::new(),
             by_id: HashMap::new(),
             by_ask: HashMap::new(),
-            last_of: HashMap::new(),
+            of: HashMap::new(),
             leases,
             held: 0,
             max_held,
@@ -67,7 +75,7 @@ impl Host {
             open_connections: 0,
             hurry: false,
             cookies: 0,
-            file: (file, content),
+            file: file(),
             active: Vec::new(),
             heads: HashMap::new(),
             calls: Vec::new(),
@@ -77,6 +85,12 @@ impl Host {
 
     pub fn record(&self, client: usize, n: usize) -> Option<&Record> {
         self.by_ask.get(&(client, n)).map(|at| &self.records[*at])
+    }
+
+    /// What one client asked, as far as it was handed over.
+    pub fn records_of(&self, client: usize) -> impl DoubleEndedIterator<Item = &Record> {
+        let records = &self.records;
+        self.of.get(&client).into_iter().flatten().map(move |at| &records[*at])
     }
 
     // ---- events ----------------------------------------------------------------------------------------------------------
@@ -128,16 +142,17 @@ impl Host {
                     record.due = driver.now;
                 }
                 assert!(record.tunnel || record.got.len() as u64 <= settings.max_body, "a body beyond the limit");
-                let whole = if record.tunnel {
-                    pattern(tunnel_bytes(record.client), record.got.len())
+                let before = record.got.len() - data.len();
+                let same = if record.tunnel {
+                    data == part(tunnel_bytes(record.client), before, data.len())
                 } else {
-                    ask.body.clone()
+                    ask.body.get(before..record.got.len()) == Some(&data[..])
                 };
-                assert!(whole.starts_with(&record.got), "the body of {}/{} arrived changed", record.client, record.n);
+                assert!(same, "the body of {}/{} arrived changed", record.client, record.n);
                 // An answer that is begun before 100-continue went out refuses the body: it ends without a byte.
                 let refused = ask.expect && record.got.is_empty() && record.has_begun();
                 if !more && !record.tunnel && !refused {
-                    assert_eq!(record.got.len(), whole.len(), "the last piece came before the end of the body");
+                    assert_eq!(record.got.len(), ask.body.len(), "the last piece came before the end of the body");
                 }
                 driver.engine.recycle_buffer(data);
             }
@@ -180,21 +195,20 @@ impl Host {
         let target = std::str::from_utf8(head.text(head.target)).expect("our own target");
         let mut numbers = target.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse().ok());
         let (client, n): (usize, usize) = numbers.next().zip(numbers.next()).expect("our own target");
-        let ask = self.asks[&client][n].clone();
+        let asks = self.asks[&client].clone();
+        let ask = &asks[n];
         assert!(ask.bad.is_none(), "a bad request was handed over");
         assert!(self.held < self.max_held, "a request beyond MAX_HELD");
-        let before = self.last_of.insert(client, n);
+        let before = self.records_of(client).next_back().map(|record| record.n);
         assert!(before.map_or(n == 0, |before| n == before + 1), "{client}/{n} after {before:?}");
         assert!(self.leases.alive(id));
-        let of_client = |record: &&Record| record.client == client && !record.settled && record.aborted.is_none();
-        let open = self.active.iter().map(|at| &self.records[*at]).filter(of_client).count();
+        let held = || self.records_of(client).filter(|record| !record.settled && record.aborted.is_none());
+        let open = held().count();
         let most = driver.engine.settings.max_pipeline as usize;
         let switches = |record: &Record| self.asks[&client][record.n].upgrade || record.connect;
-        let held = self.active.iter().map(|at| &self.records[*at]).any(|record| of_client(&record) && switches(record));
-        assert!(!held, "a request behind one that may switch the protocol");
+        assert!(!held().any(switches), "a request behind one that may switch the protocol");
         assert!(open < most, "{} requests of one connection, {most} are the most", open + 1);
-        let earlier = |record: &&Record| of_client(record) && !record.safe;
-        let unsafe_one = self.active.iter().map(|at| &self.records[*at]).any(|record| earlier(&record));
+        let unsafe_one = held().any(|record| !record.safe);
         let safe = ask.framing == Framing::None && !ask.connect;
         let alone = driver.engine.settings.pipeline_safe && (!safe && open > 0 || unsafe_one);
         assert!(!alone, "an unsafe request beside another");
@@ -273,6 +287,7 @@ impl Host {
         assert!(self.by_id.insert(id, self.records.len()).is_none(), "an id was given out twice");
         let twice = self.by_ask.insert((client, n), self.records.len());
         assert_eq!(twice, None, "{client}/{n} was handed over twice");
+        self.of.entry(client).or_default().push(self.records.len());
         self.active.push(self.records.len());
         self.records.push(record);
         driver.engine.recycle_head(Box::new(head));

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
+use std::sync::OnceLock;
 
 use crate::engine::answer::{Answer, Body};
 use crate::engine::event::What;
@@ -356,6 +357,15 @@ impl World {
     }
 }
 
+const BOMBS: [usize; 3] = [3000, 100_000, 2 << 20];
+
+/// So many zeros, compressed.
+fn bomb(len: usize) -> &'static [u8] {
+    static MADE: OnceLock<[Vec<u8>; 3]> = OnceLock::new();
+    let made = MADE.get_or_init(|| BOMBS.map(|len| deflate(&vec![0; len]).expect("zeros compress")));
+    &made[BOMBS.iter().position(|known| *known == len).expect("one of them")]
+}
+
 impl Client {
     fn is_socket(&self) -> bool {
         matches!(self.kind, Kind::Talk | Kind::Frame | Kind::Fragments | Kind::Bomb)
@@ -472,9 +482,8 @@ impl Client {
             }
             Kind::Bomb if self.upgraded && self.said == 0 => {
                 self.said = 1;
-                self.bomb = rng.pick(&[3000, 100_000, 2 << 20]);
-                let bomb = deflate(&vec![0; self.bomb]).expect("zeros compress");
-                driver.client_sends(pipe, &masked(rng, 0xc2, &bomb));
+                self.bomb = rng.pick(&BOMBS);
+                driver.client_sends(pipe, &masked(rng, 0xc2, bomb(self.bomb)));
                 self.due = now + 1500;
             }
             _ => return false,

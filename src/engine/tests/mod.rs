@@ -1,7 +1,7 @@
 //! A deterministic simulation of the whole engine: virtual clients, a virtual host, a virtual clock, all from one seed.
 //!
-//! `ENCKE_SIM_SEED=n` runs one seed with a trace, `ENCKE_SIM_SEEDS=n` that many seeds; with `ENCKE_SIM_PUSH` only the half
-//! of each that is about push.
+//! `ENCKE_SIM_SEED=n` runs one seed with a trace, `ENCKE_SIM_SEEDS=n` that many seeds from `ENCKE_SIM_FROM` on, by as many
+//! threads as there are processors or `ENCKE_SIM_JOBS` says; with `ENCKE_SIM_PUSH` only the half of each that is about push.
 
 mod accounts;
 mod client;
@@ -22,8 +22,9 @@ mod single;
 mod split;
 mod writing;
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::catch_unwind;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::engine::event;
 use crate::engine::mailbox::Submission;
@@ -39,8 +40,12 @@ struct Simulation {
     driver: Driver,
     host: Host,
     clients: Vec<Client>,
+    /// Until when each of them sleeps unless there is news: most of a crowd does, and need not be looked at.
+    sleep: Vec<u64>,
     /// Clients that have not connected yet.
     coming: Vec<(u64, usize)>,
+    /// When the next of them comes.
+    next_comes: u64,
     /// Time-outs, resets and drains may end what should have gone on.
     wild: bool,
     /// The host drains, and waits for what is under way.
@@ -53,7 +58,6 @@ struct Simulation {
     frees_at: Option<u64>,
     steps: u64,
     freed: bool,
-    seed: u64,
     /// Rounds with the fd readable and nothing done.
     idle_rounds: u32,
 }
@@ -131,14 +135,16 @@ impl Simulation {
         let coming = (0..clients as usize).map(|client| (5000 + rng.below(over), client)).collect();
         let drains = !wild && rng.chance(15);
         let frees_at = rng.chance(12).then(|| rng.below(400));
-        let clients = Vec::new();
+        let (clients, sleep, next_comes) = (Vec::new(), Vec::new(), 0);
         let (steps, freed, idle_rounds) = (0, false, 0);
         Simulation {
             rng,
             driver,
             host,
             clients,
+            sleep,
             coming,
+            next_comes,
             wild,
             drains,
             crowd,
@@ -146,7 +152,6 @@ impl Simulation {
             frees_at,
             steps,
             freed,
-            seed,
             idle_rounds,
         }
     }
@@ -193,7 +198,7 @@ impl Simulation {
         for at in 0..self.clients.len() {
             let pipe = self.clients[at].pipe;
             if !self.clients[at].left {
-                self.clients[at].left = true;
+                (self.clients[at].left, self.sleep[at]) = (true, u64::MAX);
                 if self.rng.chance(50) {
                     self.driver.client_leaves(pipe);
                 } else {
@@ -218,9 +223,12 @@ impl Simulation {
             self.connect();
             let mut moved = false;
             let first = self.rng.below(self.clients.len() as u64) as usize;
-            for i in 0..self.clients.len() {
-                let at = (first + i) % self.clients.len();
+            for at in (first..self.clients.len()).chain(0..first) {
+                if self.sleep[at] > self.driver.now && !self.driver.news[at] {
+                    continue;
+                }
                 moved |= self.clients[at].step(&mut self.driver, &mut self.rng);
+                self.sleep[at] = self.clients[at].sleeps_until();
             }
             moved |= self.host.step(&mut self.driver, &mut self.rng);
             self.host.call(&mut self.rng);
@@ -230,8 +238,8 @@ impl Simulation {
             } else if !moved {
                 self.check_quiet();
                 let next = [
-                    self.coming.iter().map(|coming| coming.0).min(),
-                    self.clients.iter().filter_map(|client| client.next_due(&self.driver)).min(),
+                    Some(self.next_comes).filter(|_| !self.coming.is_empty()),
+                    self.sleep.iter().copied().min().filter(|at| *at != u64::MAX),
                     self.host.next_due(),
                     self.driver.next_timer().filter(|_| timers),
                 ];
@@ -262,6 +270,9 @@ impl Simulation {
 
     fn connect(&mut self) {
         let (now, wild) = (self.driver.now, self.wild);
+        if self.next_comes > now {
+            return;
+        }
         for at in (0..self.coming.len()).rev() {
             if self.coming[at].0 <= now {
                 let (_, index) = self.coming.remove(at);
@@ -269,7 +280,8 @@ impl Simulation {
                 let (asks, mut acts) = script::script(&mut self.rng, index, wild, (self.crowd, self.floods), &settings);
                 let asks = Rc::new(asks);
                 self.host.asks.insert(index, asks.clone());
-                if settings.max_connections < 100 || self.crowd {
+                let leaves = matches!(acts.last(), Some(script::Act::Leave));
+                if !leaves && (settings.max_connections < 100 || self.crowd) {
                     acts.push(script::Act::Leave); // others wait for its place
                 }
                 let room = self.rng.pick(&[100, 3000, 200_000]);
@@ -277,9 +289,12 @@ impl Simulation {
                 if self.host.trace {
                     println!("{now:8} client {index} {acts:.300?}");
                 }
+                assert_eq!(pipe, self.clients.len(), "each client has one pipe");
                 self.clients.push(Client::new(&mut self.rng, wild, index, pipe, asks, acts, now));
+                self.sleep.push(0);
             }
         }
+        self.next_comes = self.coming.iter().map(|coming| coming.0).min().unwrap_or(u64::MAX);
     }
 
     /// The host changes its mind about limits, or wants to end.
@@ -366,6 +381,9 @@ impl Simulation {
 
     /// The fd is quiet, so there is nothing to do: to run in spite of that changes nothing and brings nothing.
     fn check_quiet(&mut self) {
+        if self.crowd && self.steps % 8 != 0 {
+            return;
+        }
         accounts::check_quiet(&self.driver);
         deadlines::check_quiet(&self.driver);
         self.host.check_half_closed(&self.driver);
@@ -416,48 +434,91 @@ struct Tally {
     steps: u64,
 }
 
-#[test]
-fn simulation() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = number("ENCKE_SIM_SEED") {
-        if number("ENCKE_SIM_PUSH").is_none() {
-            Simulation::new(seed, true).run();
-        }
-        if number("ENCKE_SIM_PUSH").is_none() && seed % 3 == 0 {
-            memory::World::new(seed, true).run();
-        }
-        push::World::new(seed, true).run();
-        return;
+impl Tally {
+    fn add(&mut self, (clients, requests, steps): (usize, usize, u64)) {
+        self.clients += clients;
+        self.requests += requests;
+        self.steps += steps;
     }
-    let (from, seeds) =
-        (number("ENCKE_SIM_FROM").unwrap_or(0), number("ENCKE_SIM_SEEDS").unwrap_or(100 / crate::every(100) as u64));
-    let most = if number("ENCKE_SIM_FIRST").is_some() { 1 } else { 5 };
-    let push_alone = number("ENCKE_SIM_PUSH").is_some();
-    let (mut failed, mut all) = (0, Tally::default());
-    for seed in from..from + seeds {
-        let simulation = Simulation::new(seed, false);
-        assert_eq!(simulation.seed, seed);
-        let both = || {
-            let http = if push_alone { Tally::default() } else { simulation.run() };
-            let memory = !push_alone && seed % 3 == 0;
-            let memory = if memory { memory::World::new(seed, false).run() } else { (0, 0, 0) };
-            (http, [push::World::new(seed, false).run(), memory])
-        };
-        match catch_unwind(AssertUnwindSafe(both)) {
-            Ok((tally, others)) => {
-                all.clients += tally.clients + others.iter().map(|world| world.0).sum::<usize>();
-                all.requests += tally.requests + others.iter().map(|world| world.1).sum::<usize>();
-                all.steps += tally.steps + others.iter().map(|world| world.2).sum::<u64>();
+}
+
+/// All the worlds of a seed.
+fn worlds(seed: u64, push_alone: bool, trace: bool) -> Tally {
+    let mut all = Tally::default();
+    if !push_alone {
+        all = Simulation::new(seed, trace).run();
+    }
+    if !push_alone && seed % 3 == 0 {
+        all.add(memory::World::new(seed, trace).run());
+    }
+    all.add(push::World::new(seed, trace).run());
+    all
+}
+
+/// Many seeds, on all processors: each takes the next that nobody has.
+struct Seeds {
+    from: u64,
+    next: AtomicU64,
+    end: u64,
+    push_alone: bool,
+    /// After so many failures no further seed is begun.
+    most: u64,
+    failed: AtomicU64,
+}
+
+impl Seeds {
+    fn work(&self) -> Tally {
+        let mut all = Tally::default();
+        while self.failed.load(SeqCst) < self.most {
+            let seed = self.next.fetch_add(1, SeqCst);
+            if seed >= self.end {
+                break;
             }
-            Err(_) => {
-                eprintln!("reproduce: ENCKE_SIM_SEED={seed} cargo test --lib engine::tests::simulation -- --nocapture");
-                failed += 1;
-                if failed >= most {
-                    break;
+            if seed % 1000 == 0 && seed > self.from {
+                println!("seed {seed}");
+            }
+            match catch_unwind(|| worlds(seed, self.push_alone, false)) {
+                Ok(tally) => all.add((tally.clients, tally.requests, tally.steps)),
+                Err(_) => {
+                    self.failed.fetch_add(1, SeqCst);
+                    eprintln!(
+                        "reproduce: ENCKE_SIM_SEED={seed} cargo test --lib engine::tests::simulation -- --nocapture"
+                    );
                 }
             }
         }
+        all
     }
+}
+
+#[test]
+fn simulation() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let push_alone = number("ENCKE_SIM_PUSH").is_some();
+    if let Some(seed) = number("ENCKE_SIM_SEED") {
+        worlds(seed, push_alone, true);
+        return;
+    }
+    let usual = 100 / crate::every(100) as u64;
+    let (from, seeds) = (number("ENCKE_SIM_FROM").unwrap_or(0), number("ENCKE_SIM_SEEDS").unwrap_or(usual));
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let jobs = number("ENCKE_SIM_JOBS").unwrap_or(processors);
+    let work = Seeds {
+        from,
+        next: AtomicU64::new(from),
+        end: from + seeds,
+        push_alone,
+        most: if number("ENCKE_SIM_FIRST").is_some() { 1 } else { 5 },
+        failed: AtomicU64::new(0),
+    };
+    let mut all = Tally::default();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(|| work.work())).collect();
+        for worker in workers {
+            let tally = worker.join().expect("what a seed does is caught");
+            all.add((tally.clients, tally.requests, tally.steps));
+        }
+    });
     println!("{seeds} seeds: {} clients, {} requests, {} steps", all.clients, all.requests, all.steps);
-    assert_eq!(failed, 0, "seeds failed");
+    assert_eq!(work.failed.into_inner(), 0, "seeds failed");
 }

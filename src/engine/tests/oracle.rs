@@ -147,8 +147,7 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
     let sent_from = |at: usize| driver.pipes[client.pipe].sent as usize - at;
     let mut at = 0;
     let mut n = 0;
-    let mut closed = false;
-    let mut cut = false;
+    let (mut closed, mut ended, mut cut) = (false, false, false);
     while n < client.asks.len() && at < got.len() && !closed && !cut {
         let (ask, record) = (&client.asks[n], host.record(client.index, n));
         at += informational(&got[at..], ask, record, !driver.engine.settings.manual_continue)
@@ -168,7 +167,7 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
         let by_library = FAULTS.iter().any(|status| rest.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
         if by_library {
             fault(rest, ask, record, calm).unwrap_or_else(|why| fail(at, n, &why));
-            (at, closed, n) = (got.len(), true, n + 1);
+            (at, closed, ended, n) = (got.len(), true, true, n + 1);
             break;
         }
         let Some(record) = record else { fail(at, n, "an answer to what was never handed over") };
@@ -215,6 +214,7 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
         }
         at += want.len();
         closed = says_close || record.tunnel;
+        ended = record.tunnel || may_close(record, ask);
         n += 1;
     }
     // Nobody knows what a connection that was not read for want of memory had to say.
@@ -225,10 +225,11 @@ pub fn judge(client: &Client, host: &Host, driver: &Driver, calm: bool) {
     if client.ended(driver) == Some(Ended::Closed) && client.saw_end && cut {
         fail(at, n, "an answer was cut, and the connection closed as if it were whole");
     }
-    let served = n == client.asks.len() || closed || client.rude || client.tunnel;
+    // An end that nobody asked for is no excuse.
+    let served = n == client.asks.len() || closed && ended || client.rude || client.tunnel;
     // A long body that nobody wants ends the connection, and so does a broken one.
     let long = client.asks.iter().any(|ask| ask.body.len() > 60_000 || ask.broken);
-    let spoiled = long || host.records.iter().any(|record| record.client == client.index && spoils(record));
+    let spoiled = long || host.records_of(client.index).any(spoils);
     if calm && !served && !spoiled {
         fail(at, n, "not all that was asked was answered");
     }
@@ -251,6 +252,18 @@ fn done_counts(record: &Record, ask: &Ask, want: &[u8], given_up: bool, sent: us
         _ if len as usize > taken => Err(format!("DONE counts {len} bytes, not even {taken} were sent")),
         _ => Ok(()),
     }
+}
+
+/// Whether the connection may end with this answer although more was asked: the client or the host wished it, no length
+/// says where it ends, or nobody knows whether its body is still to come.
+fn may_close(record: &Record, ask: &Ask) -> bool {
+    let said = record.told.iter().any(|(said, _)| match said {
+        Said::Whole { close, .. } => *close,
+        Said::Begin { close, length, .. } => *close || ask.http10 && length.is_none(),
+        _ => false,
+    });
+    let refused = ask.expect && record.body_follows && record.got.len() < ask.body.len();
+    !ask.keep_alive || ask.connect || said || refused
 }
 
 /// The host gave this one up in the middle.

@@ -32,13 +32,12 @@ pub struct Pipe {
     pub edge: bool,
     /// Bytes that ever went down.
     pub sent: u64,
-    /// Something happened that the client may want to look at.
-    pub news: bool,
 }
 
 impl Driver {
     pub fn connect(&mut self, room: usize) -> usize {
         self.pipes.push(Pipe { room, ..Pipe::default() });
+        self.news.push(false);
         self.backlog.push_back(self.pipes.len() - 1);
         self.pipes.len() - 1
     }
@@ -74,8 +73,12 @@ impl Driver {
     pub fn client_reads(&mut self, pipe: usize, most: usize, into: &mut Vec<u8>) -> usize {
         let ends = &mut self.pipes[pipe];
         let n = most.min(ends.down.len());
-        into.extend(ends.down.drain(..n));
-        ends.news = !ends.down.is_empty();
+        let (front, back) = ends.down.as_slices();
+        let first = n.min(front.len());
+        into.extend_from_slice(&front[..first]);
+        into.extend_from_slice(&back[..n - first]);
+        ends.down.drain(..n);
+        self.news[pipe] = !ends.down.is_empty();
         if ends.full && ends.down.len() * 3 <= ends.room * 2 {
             ends.full = false;
             self.edge(pipe);

@@ -46,5 +46,11 @@ impl Rng {
 
 /// `len` bytes that differ from place to place and from key to key.
 pub fn pattern(key: u64, len: usize) -> Vec<u8> {
-    (0..len as u64).map(|i| (i.wrapping_mul(7).wrapping_add(key.wrapping_mul(31)) ^ (i >> 8)) as u8).collect()
+    part(key, 0, len)
+}
+
+/// `len` bytes of a pattern, from `at` on.
+pub fn part(key: u64, at: usize, len: usize) -> Vec<u8> {
+    let byte = |i: u64| (i.wrapping_mul(7).wrapping_add(key.wrapping_mul(31)) ^ (i >> 8)) as u8;
+    (at as u64..(at + len) as u64).map(byte).collect()
 }

@@ -14,6 +14,17 @@ const SLICES: usize = 32;
 /// Bytes that a secure connection takes for a record.
 const RECORD: usize = 1000;
 
+/// Passes on `len` bytes of the slices from `at` on, or as many as there are.
+fn append(slices: &[IoSlice<'_>], mut at: usize, mut len: usize, mut take: impl FnMut(&[u8])) {
+    for slice in slices {
+        let n = len.min(slice.len().saturating_sub(at));
+        if n > 0 {
+            take(&slice[at..at + n]);
+        }
+        (at, len) = (at.saturating_sub(slice.len()), len - n);
+    }
+}
+
 impl Driver {
     pub fn flush(&mut self) {
         while let Some(connection) = self.engine.next_dirty() {
@@ -34,7 +45,7 @@ impl Driver {
         let n = if socket.blocked { 0 } else { whole.min(free) };
         pipe.down.extend(&bytes[..n]);
         pipe.sent += n as u64;
-        pipe.news |= n > 0;
+        self.news[socket.pipe] |= n > 0;
         pipe.full |= !socket.blocked && n < whole;
         if n > 0 {
             socket.went = self.engine.now();
@@ -75,13 +86,15 @@ impl Driver {
                 Front::Bytes(filled, _) => {
                     let offered = slices[..filled].iter().map(|slice| slice.len()).sum::<usize>();
                     let n = offered.min(free);
-                    pipe.down.extend(slices[..filled].iter().flat_map(|slice| slice.iter()).take(n));
+                    append(&slices[..filled], 0, n, |bytes| pipe.down.extend(bytes));
                     if socket.secure {
-                        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-                        assert!(bytes.starts_with(&socket.promised), "what was promised is at the front no more");
+                        let mut front = Vec::new();
+                        append(&slices[..filled], 0, socket.promised.len(), |bytes| front.extend_from_slice(bytes));
+                        assert!(front == socket.promised, "what was promised is at the front no more");
                         socket.promised.drain(..n.min(socket.promised.len()));
                         if socket.promised.is_empty() {
-                            socket.promised.extend(bytes[n..].iter().take(RECORD));
+                            let promised = &mut socket.promised;
+                            append(&slices[..filled], n, RECORD, |bytes| promised.extend_from_slice(bytes));
                         }
                     }
                     (n, offered)
@@ -103,7 +116,7 @@ impl Driver {
                 }
             };
             pipe.sent += n as u64;
-            pipe.news |= n > 0;
+            self.news[socket.pipe] |= n > 0;
             if n > 0 || offered == 0 {
                 socket.went = self.engine.now(); // a drain has one time
             }
@@ -150,7 +163,7 @@ impl Driver {
             Verdict::Stay => {}
             Verdict::Shutdown => {
                 self.moved += 1;
-                (pipe.shut, pipe.news) = (true, true);
+                (pipe.shut, self.news[socket.pipe]) = (true, true);
                 let (pipe, fin) = (socket.pipe, pipe.fin);
                 if let Some(Some(socket)) = self.sockets.get_mut(connection as usize) {
                     socket.shut = self.now;

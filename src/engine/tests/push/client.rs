@@ -33,6 +33,8 @@ pub struct Talk {
     pub gone: bool,
     /// It answers no pings.
     pub mute: bool,
+    /// It does not read at once what comes.
+    pub late: bool,
     /// When it last said something.
     pub spoke_at: u64,
     pub pipe: usize,
@@ -81,7 +83,7 @@ pub fn masked(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     out.extend(mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    out.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
     out
 }
 
@@ -132,8 +134,9 @@ impl Client {
             let Some((_, bytes)) = self.out.pop_front() else { break };
             driver.client_sends(pipe, &bytes);
             moved = true;
-            if let Some(talk) = self.asked.front().and_then(|n| book.talk.get_mut(&(self.index, *n))) {
-                talk.spoke_at = now;
+            if let Some(key) = self.asked.front().map(|n| (self.index, *n)) {
+                book.talk.get_mut(&key).expect("asked").spoke_at = now;
+                book.got.get_mut(&key).expect("asked").unheeded = 0;
             }
         }
         if self.acts > 0 && self.due <= now && !self.quiet {
@@ -203,7 +206,8 @@ impl Client {
             self.asked.push_back(plan.n);
             self.next = plan.n + 1;
             let key = (plan.client, plan.n);
-            book.talk.insert(key, Talk { pipe, mute: rng.chance(5), ..Talk::default() });
+            let late = self.reads_from > 0 || self.sips > 0;
+            book.talk.insert(key, Talk { pipe, mute: rng.chance(5), late, ..Talk::default() });
             book.got.insert(key, Got { heard_at: now, ..Got::default() });
             book.plans.insert(key, plan);
         }
@@ -280,7 +284,7 @@ impl Client {
             if !got.over {
                 break;
             }
-            self.finish(key, now, book);
+            self.finish(key, driver, book);
             moved = true;
             if self.reader.closes {
                 break;
@@ -303,6 +307,7 @@ impl Client {
     fn reply(&mut self, rng: &mut Rng, now: u64, key: (usize, usize), book: &mut Book) {
         let (got, talk) = (book.got.get_mut(&key).expect("asked"), &book.talk[&key]);
         let pings = std::mem::take(&mut got.pings);
+        assert!(got.unheeded < 2 || talk.late, "{key:?}: asked twice whether it is there, without a word of its own");
         if !talk.mute && !talk.gone && talk.closes.is_none() && talk.breaks.is_none() {
             for _ in 0..pings {
                 let pong = masked(rng, 0x8a, b"");
@@ -312,9 +317,10 @@ impl Client {
     }
 
     /// An answer is over, or what there is of it: where to go on from.
-    fn finish(&mut self, key: (usize, usize), now: u64, book: &mut Book) {
+    fn finish(&mut self, key: (usize, usize), driver: &Driver, book: &mut Book) {
         let got = book.got.get_mut(&key).expect("asked");
-        got.over_at = now;
+        got.over_at = driver.now;
+        got.drained = driver.engine.is_draining() || driver.mailbox.is_closed();
         let n = match book.plans[&key].transport {
             Transport::LongPoll => got.position.filter(|_| got.over),
             _ => got.received.last().copied().or(got.position),
@@ -340,7 +346,7 @@ impl Client {
             let well = ends.ended.map_or(ends.shut, |ended| ended == Ended::Closed);
             got.over |= first && self.reader.ends_with_connection(plan) && well;
             first = false;
-            self.finish(key, now, book);
+            self.finish(key, driver, book);
         }
         self.part(rng, now);
     }
@@ -368,7 +374,7 @@ impl Client {
         let now = driver.now;
         while let Some(n) = self.asked.front().copied() {
             book.got.get_mut(&(self.index, n)).expect("asked").lost = true;
-            self.finish((self.index, n), now, book);
+            self.finish((self.index, n), driver, book);
         }
         self.part(rng, now);
     }

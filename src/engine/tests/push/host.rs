@@ -102,9 +102,8 @@ impl Host {
         };
         let subscribers = driver.engine.settings.wants(event::SUBSCRIBER);
         let session = &mut self.sessions[at];
-        let what = format!("{:?}", event.what);
-        assert!(session.done.is_none() && session.closed.is_none(), "an event after the last: {what:.200}");
-        assert_eq!(event.user, session.user, "ev.user of {what:.200}");
+        assert!(session.done.is_none() && session.closed.is_none(), "an event after the last: {:?}", event.what);
+        assert_eq!(event.user, session.user, "ev.user of {:?}", event.what);
         let talk = &book.talk[&session.key];
         match event.what {
             What::Subscriber { channel, joined } => {
@@ -294,8 +293,8 @@ impl Host {
 
     pub fn next_due(&self) -> Option<u64> {
         let due = |session: &Session| {
-            let acts =
-                (!session.settled || session.live && session.acts > 0 && !session.is_over()).then_some(session.due);
+            let may_act = session.live && session.acts > 0 && !session.is_over() && !session.again;
+            let acts = (!session.settled || may_act).then_some(session.due);
             [acts, session.outbox.front().map(|entry| entry.0)].into_iter().flatten().min()
         };
         let sessions = self.sessions.iter().filter(|session| !self.freed[session.engine]).filter_map(due).min();

@@ -233,7 +233,7 @@ pub fn latest(driver: &Driver, e: usize, host: &Host, model: &Model) {
 }
 
 /// When all is over.
-pub fn all(host: &Host, book: &Book, model: &Model, drivers: &[Driver], calm: bool, clients: usize) {
+pub fn all(host: &Host, book: &Book, model: &Model, calm: bool, clients: usize) {
     for session in host.sessions.iter().filter(|session| session.plan.kind != Kind::Plain) {
         let (got, talk) = (&book.got[&session.key], &book.talk[&session.key]);
         let name = || format!("{} {got:?}", session.name());
@@ -267,7 +267,7 @@ pub fn all(host: &Host, book: &Book, model: &Model, drivers: &[Driver], calm: bo
             for n in session.expected.iter().filter(|n| **n <= position) {
                 assert!(got.received.contains(n), "{}: {n} is passed over, of {:?}", name(), session.expected);
             }
-            let reasons = session.ended_by_host() || talk.gone || drivers[session.engine].engine.is_draining();
+            let reasons = session.ended_by_host() || talk.gone || got.drained;
             let most = if session.plan.timeout > 0 { session.plan.timeout } else { 30_000 };
             let early = got.status == 204 && got.over_at < session.started_at + most;
             assert!(
@@ -279,14 +279,15 @@ pub fn all(host: &Host, book: &Book, model: &Model, drivers: &[Driver], calm: bo
         let streams = !matches!(session.plan.transport, Transport::LongPoll)
             && matches!(got.status, 101 | 200)
             && !session.plan.head;
-        let ended = (got.over || got.lost) && streams && session.heard();
+        let ended = (got.over || got.lost || session.closed == Some(1006)) && streams && session.heard();
         let reason = session.ended_by_host()
             || talk.gone
             || talk.mute
+            || talk.late && session.plan.is_socket()
             || talk.closes.or(talk.breaks).is_some()
-            || drivers[session.engine].engine.is_draining()
-            || host.freed[session.engine]
-            || session.slow == 0 && may_lag(session, got, host);
+            || got.drained
+            || host.tight
+            || (session.slow == 0 || session.moved_on) && may_lag(session, got, host);
         assert!(!ended || reason || !calm, "{}: ended for no reason", name());
     }
     // Who comes back with the position that it has last has nothing untold between.

@@ -58,6 +58,7 @@ fn settings(rng: &mut Rng, wild: bool, tight: bool) -> Settings {
         max_pipeline: rng.pick(&[1, 3, 128]),
         max_body: 64 << 20,
         max_memory: if tight { rng.pick(&[20_000, 100_000]) } else { 256 << 20 },
+        websocket_heartbeat: rng.pick(&[0, 700, 4000, 30_000]),
         ..Settings::default()
     };
     for kind in [event::DONE, event::SUBSCRIBER, event::HALF_CLOSED, event::CONNECTION] {
@@ -176,7 +177,7 @@ impl World {
         }
         self.check_end();
         let calm = !self.wild;
-        judge::all(&self.host, &self.book, &self.model, &self.drivers, calm, self.clients.len());
+        judge::all(&self.host, &self.book, &self.model, calm, self.clients.len());
         (self.clients.len(), self.host.sessions.len(), self.steps)
     }
 
@@ -189,7 +190,7 @@ impl World {
         loop {
             steps += 1;
             self.steps += 1;
-            assert!(steps < 200_000, "no end in sight: {}", self.drivers[0].why());
+            assert!(steps < 200_000, "no end in sight: {}", self.why());
             if self.frees_at.is_some_and(|at| at <= self.steps) {
                 self.frees_at = None;
                 let e = self.rng.below(self.drivers.len() as u64) as usize;
@@ -227,6 +228,17 @@ impl World {
             let now = next.max(now + 1);
             self.drivers.iter_mut().for_each(|driver| driver.now = now);
         }
+    }
+
+    /// What goes on.
+    fn why(&self) -> String {
+        let now = self.drivers[0].now;
+        let clients: Vec<_> = self.clients.iter().map(|client| client.next_due(now)).collect();
+        let engines: Vec<String> = self.drivers.iter().map(Driver::why).collect();
+        format!(
+            "now {now}, the host is due at {:?}, clients at {clients:?}, engines: {engines:?}",
+            self.host.next_due()
+        )
     }
 
     fn serve(&mut self, e: usize, moved: bool) {
@@ -314,7 +326,7 @@ impl World {
         let driver = &mut drivers[e];
         assert_eq!(driver.engine.connections(), 0, "connections outlive the engine");
         for pipe in std::mem::take(&mut driver.backlog) {
-            (driver.pipes[pipe].ended, driver.pipes[pipe].news) = (Some(super::pipe::Ended::Reset), true);
+            (driver.pipes[pipe].ended, driver.news[pipe]) = (Some(super::pipe::Ended::Reset), true);
         }
         accounts::check(driver);
     }

@@ -1,9 +1,14 @@
 //! Owns what is true of the channels: every message, what each history has, what holds for each channel. Rule: it is
 //! written from the documents and shares no code with the library's.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
+use crate::push::form::{Form, FORMS};
 use crate::push::policy::Choice;
+
+use super::plan::encode;
 
 pub const CHANNELS: [&str; 5] = ["a/1", "a/2", "a/b/1", "c", "d"];
 pub const PATTERNS: [&str; 8] = ["a/1", "a/2", "a/b/1", "c", "d", "a/*", "a/b/*", "*"];
@@ -35,6 +40,9 @@ struct Channel {
     lost: u64,
 }
 
+/// A message in each form, without and with compression.
+type Encoded = [Option<Rc<[u8]>>; 2 * FORMS];
+
 /// What a subscriber is to begin with.
 #[derive(Debug, Clone)]
 pub struct Start {
@@ -52,6 +60,8 @@ pub struct Model {
     pub messages: Vec<Message>,
     channels: BTreeMap<&'static str, Channel>,
     rules: Vec<(&'static str, Choice, u64)>,
+    /// Messages as they are on the wire, each form of each made once.
+    encoded: RefCell<Vec<Encoded>>,
 }
 
 pub fn fits(pattern: &str, channel: &str) -> bool {
@@ -60,7 +70,8 @@ pub fn fits(pattern: &str, channel: &str) -> bool {
 
 impl Model {
     pub fn new(epoch: u64) -> Model {
-        Model { epoch, messages: Vec::new(), channels: BTreeMap::new(), rules: Vec::new() }
+        let (messages, channels, rules) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Model { epoch, messages, channels, rules, encoded: RefCell::default() }
     }
 
     pub fn last(&self) -> u64 {
@@ -69,6 +80,15 @@ impl Model {
 
     pub fn message(&self, n: u64) -> Option<&Message> {
         self.messages.get((n as usize).checked_sub(1)?)
+    }
+
+    /// A message in a form without chunks, if it was published.
+    pub fn encoded(&self, n: u64, form: Form, deflates: bool) -> Option<Rc<[u8]>> {
+        let message = self.message(n)?;
+        let mut encoded = self.encoded.borrow_mut();
+        encoded.resize_with(self.messages.len(), Default::default);
+        let known = &mut encoded[n as usize - 1][form.slot()? + if deflates { FORMS } else { 0 }];
+        Some(known.get_or_insert_with(|| encode(message, self.epoch, form, deflates).into()).clone())
     }
 
     // ---- rules -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ use crate::engine::mailbox::Submission;
 use crate::push::policy::Choice;
 
 use super::model::{fits, Message, Model};
-use super::plan::{encode, Kind, Plan};
+use super::plan::{Kind, Plan};
 
 /// What is known of one request, a subscriber or a WebSocket.
 #[derive(Debug)]
@@ -148,9 +148,10 @@ impl Session {
 
     /// Bytes of a message on its way to this subscriber.
     pub fn length(&self, n: u64, model: &Model) -> u64 {
-        let known = &model.messages[n as usize - 1];
-        let len = encode(known, model.epoch, self.plan.form(), self.plan.deflates).len();
-        (len + if self.plan.is_chunked() { format!("{len:x}").len() + 4 } else { 0 }) as u64
+        let len = model.encoded(n, self.plan.form(), self.plan.deflates).expect("published").len();
+        // The size of a chunk in hexadecimal digits, and two ends of lines.
+        let digits = (len.max(1).ilog2() / 4 + 1) as usize;
+        (len + if self.plan.is_chunked() { digits + 4 } else { 0 }) as u64
     }
 
     pub fn offer(&mut self, n: u64, model: &Model) {

@@ -1,13 +1,15 @@
 //! Owns the reading of what a virtual client gets in every transport. Rule: nothing is skipped: a byte that does not stand
 //! where it has to is a failure at once, and every message is compared with what was published.
 
+use std::rc::Rc;
+
 use crate::push::feed::Transport;
 use crate::push::form::Form;
 use crate::ws::deflate::inflate;
 
 use super::super::client::find;
 use super::model::Model;
-use super::plan::{encode, Kind, Plan};
+use super::plan::{Kind, Plan};
 
 /// What came of one request.
 #[derive(Debug, Default, Clone)]
@@ -23,11 +25,15 @@ pub struct Got {
     pub pongs: Vec<Vec<u8>>,
     /// Pings that are not answered yet.
     pub pings: u32,
+    /// Pings since the client last said anything.
+    pub unheeded: u32,
     /// It ended as it should: whole, with a last chunk, with a close.
     pub over: bool,
     pub close: Option<u16>,
     /// The connection ended with it.
     pub lost: bool,
+    /// It was over when its server drained, or was freed.
+    pub drained: bool,
     /// When it was over, and when bytes last came.
     pub over_at: u64,
     pub heard_at: u64,
@@ -231,11 +237,14 @@ fn number(position: &str, model: &Model) -> u64 {
     n.parse().expect("the number of a position")
 }
 
+fn encoded(n: u64, form: Form, deflates: bool, model: &Model) -> Rc<[u8]> {
+    model.encoded(n, form, deflates).unwrap_or_else(|| panic!("message {n} was never published"))
+}
+
 fn message(bytes: &[u8], n: u64, form: Form, deflates: bool, model: &Model, got: &mut Got) {
-    let message = model.message(n).unwrap_or_else(|| panic!("message {n} was never published"));
-    let want = encode(message, model.epoch, form, deflates);
+    let want = encoded(n, form, deflates, model);
     assert!(
-        bytes == want,
+        bytes == &*want,
         "message {n} arrived as {:?} and not as {:?}",
         String::from_utf8_lossy(bytes),
         String::from_utf8_lossy(&want)
@@ -270,8 +279,7 @@ fn batch(text: &[u8], model: &Model, got: &mut Got) {
         let head = "{\"position\":\"".len();
         let end = at + head + find(&text[at + head..], b"\"").expect("a position");
         let n = number(std::str::from_utf8(&text[at + head..end]).expect("text"), model);
-        let known = model.message(n).unwrap_or_else(|| panic!("message {n} was never published"));
-        let len = encode(known, model.epoch, Form::Json, false).len();
+        let len = encoded(n, Form::Json, false, model).len();
         message(&text[at..(at + len).min(text.len())], n, Form::Json, false, model, got);
         at += len;
     }
@@ -314,7 +322,10 @@ fn frame(rest: &[u8], plan: &Plan, model: &Model, got: &mut Got) -> usize {
             });
             got.over = true;
         }
-        9 => got.pings += 1,
+        9 => {
+            got.pings += 1;
+            got.unheeded += 1;
+        }
         10 => got.pongs.push(payload.to_vec()),
         opcode @ (1 | 2) => {
             assert_eq!(opcode == 1, std::str::from_utf8(payload).is_ok() || opcode == 1, "text that is none");
