@@ -119,6 +119,7 @@ impl Engine {
             if let Some(connection) = self.take_turn(Turn { slot, beat: false }) {
                 self.make_dirty(connection);
             }
+            self.end_of_turns(); // with it the last may have gone who waited for them
         }
     }
 

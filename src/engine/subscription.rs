@@ -251,6 +251,7 @@ impl Engine {
                 hub.leave(*member, pattern);
             }
             self.tell_subscriber(id.slot(), pattern, false);
+            self.end_of_turns(); // the walk may have ended with it
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::IoSlice;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::engine::answer::{Answer, Body};
 use crate::engine::connection::{Connection, CLOSING, CUT, EOF, STOPPED};
@@ -15,7 +15,7 @@ use crate::engine::settings::Settings;
 use crate::engine::subscription::Subscription;
 use crate::engine::Engine;
 use crate::http1::response::Seen;
-use crate::push::feed::Filter;
+use crate::push::feed::{Filter, Transport};
 use crate::push::hub::{Hub, Outlet};
 use crate::push::message::{Message, Parts};
 use crate::push::policy::Choice;
@@ -243,6 +243,45 @@ fn a_stream_begins_before_what_was_missed_and_has_the_newest_that_is_wanted() {
     let written = one.written();
     assert!(written.contains("\r\nEncke-Position: 0000000000000007:1\r\n"), "cut now, it comes back for: {written}");
     assert!(written.contains("\r\n\r\nimage/png\r\n"), "the newest that is wanted: {written}");
+}
+
+/// Keeps what it hears.
+#[derive(Default)]
+struct Keeps(Mutex<Vec<Arc<Message>>>);
+
+impl Outlet for Keeps {
+    fn deliver(&self, message: Arc<Message>) -> bool {
+        self.0.lock().unwrap().push(message);
+        true
+    }
+
+    fn wake(&self) {}
+}
+
+#[test]
+fn messages_do_not_outlive_those_who_leave_with_them() {
+    for transport in [Transport::LongPoll, Transport::Sse] {
+        let (hub, inbox) = (Arc::new(Hub::new(7)), Arc::new(Keeps::default()));
+        let mut one = One::new(Settings::default());
+        one.engine.set_hub(hub.clone(), hub.attach(inbox.clone()));
+        hub.set("a", Choice::History, 0, 0);
+        one.engine.receive(one.connection, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let id = one.request();
+        one.engine.leases().clone().settle_into_second(id, Socket::Never).expect("a fresh request");
+        let (patterns, transport) = (vec!["a".into()], Some(transport));
+        one.engine.subscribe(id, Subscription { patterns, transport, ..Subscription::default() });
+        for _ in 0..3 {
+            hub.publish("a", Parts { data: b"news".into(), ..Parts::default() }, 0, None);
+        }
+        for message in inbox.0.lock().unwrap().drain(..) {
+            one.engine.hear(&message);
+        }
+        // It leaves before its turn, and gets what was published before.
+        one.engine.leave(id, "a");
+        assert_eq!(one.written().matches("news").count(), 3, "{transport:?}");
+        assert!(!one.engine.has_turns(), "nobody is left");
+        assert_eq!(hub.memory(), 0, "{transport:?}: nobody needs them any more");
+    }
 }
 
 #[test]
