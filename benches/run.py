@@ -10,14 +10,14 @@ import sys
 import time
 
 sys.dont_write_bytecode = True  # before our own modules: nothing is left beside them
-from harness import https, report, servers
+from harness import https, mixed, report, servers
 from harness.measures import MEASURES
 
 # measure: (rounds, seconds per load); ours and the floor take part in every round, peers as often as said
 FULL = {
     "tput": (3, 2), "pipe": (3, 2), "sys": (1, 0), "apipe": (1, 0), "delayed": (1, 2),
     "mem": (1, 0), "comet": (3, 2), "start": (1, 0), "size": (1, 0),
-    "https": (3, 2), "handshakes": (3, 1), "bigtls": (3, 1), "memtls": (1, 0), "storm": (3, 0),
+    "https": (3, 2), "handshakes": (3, 1), "bigtls": (3, 1), "memtls": (1, 0), "storm": (3, 0), "mixed": (3, 3),
 }
 QUICK = {
     "tput": (3, 2), "pipe": (3, 2), "sys": (1, 0), "apipe": (1, 0), "mem": (1, 0), "comet": (2, 2), "start": (1, 0), "size": (1, 0),

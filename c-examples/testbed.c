@@ -7,7 +7,8 @@
  * used again but never goes away, and it holds the id it is for: so no ENCKE_EV_DONE is needed, which would
  * cost the benches one event for each request.
  *
- *   ./testbed PORT [tls]      on 127.0.0.1; PORT 0: a free one; tls: with state/cert.pem and state/key.pem
+ *   ./testbed PORT [tls [PLAIN_PORT]]      on 127.0.0.1; PORT 0: a free one; tls: with state/cert.pem and state/key.pem,
+ *                                          and without on PLAIN_PORT too
  *
  *   a body, by any method, anywhere   comes back as it is, with its Content-Type, of any size
  *   GET /             a small body             GET /plaintext          13 bytes
@@ -579,7 +580,18 @@ static encke_tls *load_tls(void) {
   return tls;
 }
 
-static void start(const char *port, int with_tls) {
+static void listen_on(const char *port, encke_tls *tls) {
+  char at[128];
+  encke_id listener;
+  snprintf(at, sizeof at, "127.0.0.1:%s", port);
+  if (encke_listen(e, at, tls, &listener) != ENCKE_OK)
+    die("encke_listen", encke_last_error());
+  if (encke_info(e, listener, ENCKE_INFO_LOCAL, at, sizeof at, NULL) != ENCKE_OK)
+    die("encke_info", encke_last_error());
+  printf("listening on %s\n", at);
+}
+
+static void start(const char *port, int with_tls, const char *plain_port) {
   static const struct {
     int option;
     uint64_t value;
@@ -597,21 +609,16 @@ static void start(const char *port, int with_tls) {
     die("encke_new", encke_last_error());
   encke_config_free(config);
 
-  char at[128];
-  encke_id listener;
   encke_tls *tls = with_tls ? load_tls() : NULL;
-  snprintf(at, sizeof at, "127.0.0.1:%s", port);
-  if (encke_listen(e, at, tls, &listener) != ENCKE_OK)
-    die("encke_listen", encke_last_error());
+  listen_on(port, tls);
   encke_tls_free(tls); /* the listener keeps its own reference */
-  if (encke_info(e, listener, ENCKE_INFO_LOCAL, at, sizeof at, NULL) != ENCKE_OK)
-    die("encke_info", encke_last_error());
+  if (plain_port != NULL)
+    listen_on(plain_port, NULL);
   sender = encke_get_sender(e);
   if (encke_has_feature("push") &&
       (encke_channel_set(sender, "*", ENCKE_CHANNEL_HISTORY, 0) != ENCKE_OK || /* nobody comes back to these */
        encke_channel_set(sender, "mjpeg", ENCKE_CHANNEL_SLOW, ENCKE_SLOW_LATEST) != ENCKE_OK))
     die("encke_channel_set", encke_last_error());
-  printf("listening on %s\n", at);
   fflush(stdout);
 }
 
@@ -624,7 +631,7 @@ static void on_signal(int number) {
 int main(int argc, char **argv) {
   struct rlimit files;
   if (argc < 2 || (argc > 2 && strcmp(argv[2], "tls") != 0)) {
-    fprintf(stderr, "usage: testbed PORT [tls]\n");
+    fprintf(stderr, "usage: testbed PORT [tls [PLAIN_PORT]]\n");
     return 2;
   }
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -632,7 +639,7 @@ int main(int argc, char **argv) {
     setrlimit(RLIMIT_NOFILE, &files);
   }
   memset(big, 'x', sizeof big);
-  start(argv[1], argc > 2);
+  start(argv[1], argc > 2, argc > 3 ? argv[3] : NULL);
 
   struct sigaction on_stop = {.sa_handler = on_signal};
   sigaction(SIGINT, &on_stop, NULL);

@@ -31,8 +31,7 @@ class PeerLimit:
         self.text, self.limit, self.metric, self.peer = text, limit, metric, peer
 
     def judge(self, results):
-        peers = {p: m for p in PEERS if (m := middle(results, self.metric, p)) is not None}
-        peer = self.peer or min(peers, key=peers.get, default=None)
+        peer = self.peer or best_peer(results, self.metric)
         value = ratio(results, self.metric, OURS, peer)
         if value is None:
             return "not measured", None
@@ -42,6 +41,14 @@ class PeerLimit:
 def middle(results, metric, server):
     values = results.get((metric, server))
     return median(values.values()) if values else None
+
+
+def best_peer(results, metric, most_is_best=False):
+    """None: nobody has a figure, or none is better than another (most_is_best is None)."""
+    peers = {p: m for p in PEERS if (m := middle(results, metric, p)) is not None}
+    if not peers or most_is_best is None:
+        return None
+    return (max if most_is_best else min)(peers, key=peers.get)
 
 
 def ratio(results, metric, server, other):

@@ -3,6 +3,7 @@ import os
 import platform
 import time
 
+from . import mixed
 from .limits import LIMITS, middle, ratio_to_floor
 from .servers import FLOOR, OURS, PEERS, STATE
 
@@ -80,6 +81,7 @@ def table(log, command, started):
             cells.append(cell)
         if any(cells):
             lines.append(f"| {title} | {' | '.join(cells)} |")
+    lines += mixed.table(log, columns)
     if log.suites:
         lines += ["", "Suites:", ""]
     for metric, title, _, _ in ROWS:

@@ -97,14 +97,16 @@ def threads(pids):
 class Server:
     """`with Server(name) as s:` — started, answering on s.port, pinned to its core; ended on the way out."""
 
-    def __init__(self, name, command=None, tls=False):
+    def __init__(self, name, command=None, tls=False, plain_too=False):
         self.name = name
         self.port = free_port()
         self.tls = tls
+        self.plain_port = free_port() if plain_too else None
         command = list(command or COMMANDS[name])
         if not any("{port}" in part for part in command):
             command.append(str(self.port))
         command = [part.replace("{port}", str(self.port)) for part in command] + ["tls"] * tls
+        command += [str(self.plain_port)] * plain_too
         self.log = open(STATE / "servers.log", "a")
         self.process = subprocess.Popen(
             pinned(SERVER_CORE, command),

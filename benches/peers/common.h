@@ -1,6 +1,6 @@
 /*
- * common.h - what every peer does alike: the answers, the socket, the limits. A peer is called as `peer PORT [tls]`, in a
- * directory with state/cert.pem and state/key.pem.
+ * common.h - what every peer does alike: the answers, the socket, the limits. A peer is called as `peer PORT [tls
+ * [PLAIN_PORT]]`, in a directory with state/cert.pem and state/key.pem.
  */
 #ifndef PEER_COMMON_H
 #define PEER_COMMON_H

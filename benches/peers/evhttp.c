@@ -6,6 +6,7 @@
 #include <event2/http.h>
 
 static struct event_base *base;
+static struct timeval ms10 = {0, 10000}, ms200 = {0, 200000};
 
 static void answer_with(struct evhttp_request *request, const char *body, size_t n) {
   evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", "text/plain");
@@ -46,14 +47,8 @@ static struct bufferevent *over_tls(struct event_base *loop, void *context) {
   return bufferevent_openssl_socket_new(loop, -1, SSL_new(context), BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
 }
 
-int main(int argc, char **argv) {
-  if (argc < 2)
-    return 2;
-  peer_start();
-  struct event_config *config = event_config_new();
-  event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
-  base = event_base_new_with_config(config);
-  struct timeval ms10 = {0, 10000}, ms200 = {0, 200000};
+/* `context`: of TLS, or NULL. */
+static void serve(const char *port, SSL_CTX *context) {
   struct evhttp *http = evhttp_new(base);
   evhttp_set_timeout(http, 600);
   evhttp_set_cb(http, "/plaintext", on_plaintext, NULL);
@@ -61,8 +56,20 @@ int main(int argc, char **argv) {
   evhttp_set_cb(http, "/delay200", on_delay, (void *)event_base_init_common_timeout(base, &ms200));
   evhttp_set_cb(http, "/echo", on_echo, NULL);
   evhttp_set_cb(http, "/big", on_big, NULL);
-  if (argc > 2)
-    evhttp_set_bevcb(http, over_tls, tls_context());
-  evhttp_accept_socket(http, listen_on(argv[1]));
+  if (context)
+    evhttp_set_bevcb(http, over_tls, context);
+  evhttp_accept_socket(http, listen_on(port));
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2)
+    return 2;
+  peer_start();
+  struct event_config *config = event_config_new();
+  event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+  base = event_base_new_with_config(config);
+  serve(argv[1], argc > 2 ? tls_context() : NULL);
+  if (argc > 3)
+    serve(argv[3], NULL);
   return event_base_dispatch(base);
 }

@@ -12,7 +12,7 @@ struct delayed {
 
 static h2o_globalconf_t config;
 static h2o_context_t context;
-static h2o_accept_ctx_t accept_context;
+static h2o_accept_ctx_t accept_first, accept_plain;
 static h2o_timeout_t ms10, ms200;
 static h2o_generator_t generator;
 
@@ -65,7 +65,15 @@ static int on_delay(h2o_handler_t *unused, h2o_req_t *request) {
 static void on_accept(h2o_socket_t *listener, const char *error) {
   h2o_socket_t *s;
   for (int i = 0; !error && i < 16 && (s = h2o_evloop_socket_accept(listener)); i++)
-    h2o_accept(&accept_context, s);
+    h2o_accept(listener->data, s);
+}
+
+static void listen_with(h2o_accept_ctx_t *how, const char *port) {
+  how->ctx = &context;
+  how->hosts = config.hosts;
+  h2o_socket_t *listener = h2o_evloop_socket_create(context.loop, listen_on(port), H2O_SOCKET_FLAG_DONT_READ);
+  listener->data = how;
+  h2o_socket_read_start(listener, on_accept);
 }
 
 static void serve(h2o_hostconf_t *host, const char *path, int (*handler)(h2o_handler_t *, h2o_req_t *)) {
@@ -87,11 +95,11 @@ int main(int argc, char **argv) {
   h2o_context_init(&context, h2o_evloop_create(), &config);
   h2o_timeout_init(context.loop, &ms10, 10);
   h2o_timeout_init(context.loop, &ms200, 200);
-  accept_context.ctx = &context;
-  accept_context.hosts = config.hosts;
   if (argc > 2)
-    accept_context.ssl_ctx = tls_context();
-  h2o_socket_read_start(h2o_evloop_socket_create(context.loop, listen_on(argv[1]), H2O_SOCKET_FLAG_DONT_READ), on_accept);
+    accept_first.ssl_ctx = tls_context();
+  listen_with(&accept_first, argv[1]);
+  if (argc > 3)
+    listen_with(&accept_plain, argv[3]);
   while (h2o_evloop_run(context.loop, INT32_MAX) == 0 || errno == EINTR)
     ;
 }

@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
       {.name = "http", .callback = on_event, .per_session_data_size = sizeof(struct request), .rx_buffer_size = 65536}, {0}};
   struct lws_context_creation_info info;
   memset(&info, 0, sizeof info);
-  info.port = atoi(argv[1]);
+  info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
   info.iface = "127.0.0.1";
   info.protocols = protocols;
   info.keepalive_timeout = info.timeout_secs = 600;
@@ -111,14 +111,25 @@ int main(int argc, char **argv) {
   info.count_threads = 1;
   info.gid = (gid_t)-1;
   info.uid = (uid_t)-1;
+  if (argc > 2)
+    info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+  struct lws_context *context = lws_create_context(&info);
+  if (!context)
+    return 1;
+  if (argc > 3) {
+    info.port = atoi(argv[3]);
+    info.vhost_name = "plain";
+    if (!lws_create_vhost(context, &info))
+      return 1;
+  }
+  info.port = atoi(argv[1]);
+  info.vhost_name = "first";
   if (argc > 2) {
-    info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
     info.ssl_cert_filepath = CERTIFICATE;
     info.ssl_private_key_filepath = KEY;
     info.alpn = "http/1.1";
   }
-  struct lws_context *context = lws_create_context(&info);
-  if (!context)
+  if (!lws_create_vhost(context, &info))
     return 1;
   while (lws_service(context, 0) >= 0)
     ;

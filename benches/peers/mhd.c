@@ -1,6 +1,7 @@
 /* mhd.c - libmicrohttpd in the host's own loop: MHD_run_wait on its epoll set, suspend and resume for the delays. */
 #include "common.h"
 #include <microhttpd.h>
+#include <poll.h>
 
 struct delayed {
   struct MHD_Connection *connection;
@@ -110,13 +111,7 @@ static char *text_of(const char *name) {
   return text;
 }
 
-int main(int argc, char **argv) {
-  if (argc < 2)
-    return 2;
-  peer_start();
-  hello = MHD_create_response_from_buffer(HELLO_LEN, HELLO, MHD_RESPMEM_PERSISTENT);
-  MHD_add_response_header(hello, "Content-Type", "text/plain");
-  int tls = argc > 2;
+static struct MHD_Daemon *serve(const char *port, int tls) {
   struct MHD_OptionItem with_tls[] = {
       {MHD_OPTION_HTTPS_MEM_KEY, 0, tls ? text_of(KEY) : NULL},
       {MHD_OPTION_HTTPS_MEM_CERT, 0, tls ? text_of(CERTIFICATE) : NULL},
@@ -124,10 +119,40 @@ int main(int argc, char **argv) {
   };
   struct MHD_Daemon *daemon = MHD_start_daemon(
       MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | (tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, NULL,
-      MHD_OPTION_LISTEN_SOCKET, listen_on(argv[1]), MHD_OPTION_CONNECTION_LIMIT, 19000u, MHD_OPTION_NOTIFY_COMPLETED, on_end,
+      MHD_OPTION_LISTEN_SOCKET, listen_on(port), MHD_OPTION_CONNECTION_LIMIT, 19000u, MHD_OPTION_NOTIFY_COMPLETED, on_end,
       NULL, MHD_OPTION_ARRAY, tls ? with_tls : with_tls + 2, MHD_OPTION_END);
   if (!daemon)
-    return 1;
+    exit(1);
+  return daemon;
+}
+
+/* A daemon has one port: with two of them both are waited for. */
+static void run(struct MHD_Daemon **daemons, int n, int timeout) {
+  if (n == 1) {
+    MHD_run_wait(daemons[0], timeout);
+    return;
+  }
+  struct pollfd fds[2];
+  MHD_UNSIGNED_LONG_LONG most;
+  for (int i = 0; i < n; i++) {
+    fds[i] = (struct pollfd){MHD_get_daemon_info(daemons[i], MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN, 0};
+    if (MHD_get_timeout(daemons[i], &most) == MHD_YES && (timeout < 0 || most < (unsigned)timeout))
+      timeout = (int)most;
+  }
+  poll(fds, (nfds_t)n, timeout);
+  for (int i = 0; i < n; i++)
+    MHD_run(daemons[i]);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2)
+    return 2;
+  peer_start();
+  hello = MHD_create_response_from_buffer(HELLO_LEN, HELLO, MHD_RESPMEM_PERSISTENT);
+  MHD_add_response_header(hello, "Content-Type", "text/plain");
+  struct MHD_Daemon *daemons[2] = {serve(argv[1], argc > 2)};
+  if (argc > 3)
+    daemons[1] = serve(argv[3], 0);
   for (;;) {
     uint64_t now = now_us(), next = UINT64_MAX;
     resume(&short_delays, now);
@@ -136,6 +161,6 @@ int main(int argc, char **argv) {
       next = short_delays.first->at;
     if (long_delays.first && long_delays.first->at < next)
       next = long_delays.first->at;
-    MHD_run_wait(daemon, next == UINT64_MAX ? -1 : next <= now ? 0 : (int)((next - now + 999) / 1000));
+    run(daemons, argc > 3 ? 2 : 1, next == UINT64_MAX ? -1 : next <= now ? 0 : (int)((next - now + 999) / 1000));
   }
 }
