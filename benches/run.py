@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures encke beside other servers: see README.md. Without options: everything, about 10 minutes.
+"""Measures encke beside other servers: see README.md. Without options: everything, about 12 minutes.
 
     run.py [--quick] [-m tput,pipe] [-s encke,floor,h2o] [-r ROUNDS] [-t SECONDS] [--ours 'COMMAND {port}']
 """

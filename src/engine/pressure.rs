@@ -53,7 +53,7 @@ impl Engine {
         SIP.min(self.settings.max_memory / 32)
     }
 
-    pub(super) fn is_used_up(&self) -> bool {
+    pub fn is_used_up(&self) -> bool {
         self.counters.memory >= self.common_memory()
     }
 

@@ -130,19 +130,29 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) fn accept(&mut self, most: usize) {
+    /// One from each listener in turn: up to `most`, so many of them without TLS and so many with it.
+    pub(super) fn accept(&mut self, most: usize, plain: usize, secure: usize) {
         if self.rest_until.is_some_and(|until| until <= self.engine.now()) {
             self.rest_until = None;
             self.wake_listeners();
         }
-        let mut left = most.min(ACCEPTS);
-        while let Some(slot) = self.accepting.pop_front() {
-            while left > 0 && self.accept_one(slot) {
-                left -= 1;
-            }
-            if left == 0 {
+        let (mut left, mut left_of) = (most.min(ACCEPTS), [plain, secure]);
+        // So many in a row had to be left for the next run.
+        let mut passed = 0;
+        while left > 0 && passed < self.accepting.len() {
+            let Some(slot) = self.accepting.pop_front() else { break };
+            let speaks_tls = self.listeners.at(slot).is_some_and(|listener| listener.tls.is_some());
+            let of_its_kind = &mut left_of[usize::from(speaks_tls)];
+            if *of_its_kind == 0 {
                 self.accepting.push_back(slot);
-                break;
+                passed += 1;
+                continue;
+            }
+            *of_its_kind -= 1;
+            if self.accept_one(slot) {
+                self.accepting.push_back(slot);
+                left -= 1;
+                passed = 0;
             }
         }
     }

@@ -38,7 +38,9 @@ const SCRATCH: usize = 64 << 10;
 const BUSY: u32 = 2;
 /// Drains that do not look ahead after one that did in vain.
 const SHORT_SIGHT: u32 = 16;
-/// Connections accepted in a run that was busy with handshakes: the others are not to wait for both.
+/// So many bytes sent take as long as a turn.
+const BYTES_OF_A_TURN: u64 = 32 << 10;
+/// Connections accepted in a run that was busy with handshakes, with TLS and without: the others are not to wait for both.
 const ACCEPTS_BESIDE_HANDSHAKES: usize = 8;
 /// Connections that may wait for their turn, or for a step of their handshake, while others are accepted: more wait in the
 /// kernel's queue, which slows down who connects. Whoever comes gets a share of the turns all the same.
@@ -97,7 +99,7 @@ pub struct Driver {
     polled: bool,
     /// Connections written to since the last run, and drains to come that do not look ahead.
     pub(super) written: u32,
-    /// Bytes written since the last run began.
+    /// Bytes written since the last run began; encrypted ones count for more.
     pub(super) sent: u64,
     short_sighted: u32,
     fd_shown: bool,
@@ -134,7 +136,7 @@ impl Driver {
             stats: Arc::default(),
             scratch: scratch.into(),
             cipher: Vec::new(),
-            handshakes: Handshakes::new(),
+            handshakes: Handshakes::default(),
             tickets: Tickets::new(),
             found: Vec::new(),
             accepting: VecDeque::new(),
@@ -272,7 +274,7 @@ impl Driver {
         self.tick_after_host();
         self.end_drain();
         self.written = 0;
-        self.sent = 0;
+        let sent_before = std::mem::take(&mut self.sent);
         let mut more = false;
         if !std::mem::take(&mut self.polled) {
             more = self.poll(0)?;
@@ -291,11 +293,17 @@ impl Driver {
                 break;
             }
         }
-        let handshakes = self.step_handshakes(turns);
-        // For each that is gone another may come: more would only wait here instead of in the kernel's queue.
-        let accepts = handshakes.map_or((budget - turns).max(1) as usize, |gone| ACCEPTS_BESIDE_HANDSHAKES + gone);
-        let room = MAY_WAIT.saturating_sub(self.engine.ready_len() + self.handshakes.len());
-        self.accept(accepts.min(room.max((turns / TURNS_FOR_A_NEWCOMER).max(1) as usize)));
+        let gone = self.step_handshakes(turns as u64 + (sent_before + self.sent) / BYTES_OF_A_TURN);
+        // For each that is gone another may come: more would only wait here instead of in the kernel's queue. Who comes
+        // without TLS does not wait for those who come with it.
+        let most = (budget - turns).max(1) as usize;
+        let [plain, secure] =
+            gone.map_or([most; 2], |gone| [ACCEPTS_BESIDE_HANDSHAKES, ACCEPTS_BESIDE_HANDSHAKES + gone]);
+        let newcomers = (turns / TURNS_FOR_A_NEWCOMER).max(1) as usize;
+        let ready = self.engine.ready_len();
+        let plain = plain.min(MAY_WAIT.saturating_sub(ready).max(newcomers));
+        let secure = secure.min(MAY_WAIT.saturating_sub(ready + self.handshakes.len()).max(newcomers));
+        self.accept(gone.map_or(most, |_| plain + secure), plain, secure);
         // Not before what has come in the meantime was read, unless that never ends.
         if !more || self.engine.now() > self.expired + EXPIRE_AT_LEAST {
             self.expired = self.engine.now();

@@ -27,17 +27,22 @@ pub use tls::Certificates;
 use tls::{Progress, Session};
 
 /// Steps of handshakes in one run at the most: each costs as much as dozens of requests.
-pub(super) const STEPS: usize = 3;
+pub(super) const STEPS: u64 = 3;
 /// Turns of others for each step but the first.
-const TURNS_FOR_A_STEP: usize = 32;
+const TURNS_FOR_A_STEP: u64 = 32;
 /// Connections looked at for them: one that has ended meanwhile costs next to nothing.
 const LOOKS: usize = 64;
 /// Plaintext of one record, and of one system call.
 const RECORD: usize = 16 << 10;
 const CHUNK: usize = 64 << 10;
-/// The same for a slow reader where memory is scarce: what is encrypted and not sent is there twice.
+/// A byte that is encrypted takes as long as so many that are not.
+const DEAR: u64 = 4;
+/// The same for a slow reader where memory is scarce, and for everybody where it is used up: what is encrypted and not
+/// sent is there twice.
 const SHORT_RECORD: usize = 2 << 10;
 
+/// The first byte of a hello (RFC 8446, section 5.1: the content type of its record).
+const HANDSHAKE: u8 = 22;
 /// For a client that speaks plain HTTP.
 const PLAIN: Fault = Fault { status: 400, text: "this port speaks HTTPS: use https:// instead of http://" };
 
@@ -53,6 +58,8 @@ pub(super) struct Secure {
     carries: usize,
     /// Waits for a step of its handshake.
     waits: bool,
+    /// Its hello was answered.
+    begun: bool,
     failed: bool,
     /// The peer's close_notify came.
     ended: bool,
@@ -78,6 +85,7 @@ impl Secure {
             tickets: Vec::new(),
             carries: 0,
             waits: false,
+            begun: false,
             failed: false,
             ended: false,
             closing: false,
@@ -109,8 +117,8 @@ impl Secure {
     }
 
     /// Plaintext to be encrypted at a time.
-    fn most_plain(&self, scarce: bool) -> usize {
-        match (scarce, self.slow) {
+    fn most_plain(&self, scarce: bool, used_up: bool) -> usize {
+        match (scarce, self.slow || used_up) {
             (true, true) => SHORT_RECORD,
             (false, false) => CHUNK,
             _ => RECORD,
@@ -141,8 +149,45 @@ impl Secure {
     }
 }
 
-/// Connections that wait for a step of their handshake, in the order in which they came.
-pub(super) type Handshakes = VecDeque<(u32, u32)>;
+/// Connections that wait for a step of their handshake, in the order in which they came. Those whose hello was answered have
+/// every second step, which is as many as they need: who was let in is soon through, and few are half-open.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes {
+    begun: VecDeque<(u32, u32)>,
+    fresh: VecDeque<(u32, u32)>,
+    /// The next step is that of a hello.
+    alternate: bool,
+    /// Steps so far.
+    made: u64,
+}
+
+impl Handshakes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.begun.is_empty() && self.fresh.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.begun.len() + self.fresh.len()
+    }
+
+    fn push(&mut self, connection: (u32, u32), begun: bool) {
+        if begun {
+            self.begun.push_back(connection);
+        } else {
+            self.fresh.push_back(connection);
+        }
+    }
+
+    fn pop(&mut self) -> Option<(u32, u32)> {
+        self.alternate = !self.alternate;
+        if self.alternate {
+            self.begun.pop_front().or_else(|| self.fresh.pop_front())
+        } else {
+            self.fresh.pop_front().or_else(|| self.begun.pop_front())
+        }
+    }
+}
+
 /// Connections that said something while their tickets were still here.
 pub(super) type Tickets = Vec<(u32, u32)>;
 
@@ -161,23 +206,23 @@ impl Driver {
             return false;
         }
         if !std::mem::replace(&mut secure.waits, true) {
-            self.handshakes.push_back((connection, socket.generation));
+            self.handshakes.push((connection, socket.generation), secure.begun);
         }
         true
     }
 
     /// Some steps of handshakes: how many connections that waited for one turned out to be gone. `None`: none waited.
-    pub(super) fn step_handshakes(&mut self, turns: u32) -> Option<usize> {
+    pub(super) fn step_handshakes(&mut self, turns: u64) -> Option<usize> {
         if self.handshakes.is_empty() {
             return None;
         }
         // A run with few turns has few steps: they are not to take all the time of those who talk.
-        let (mut left, mut gone) = (STEPS.min(1 + turns as usize / TURNS_FOR_A_STEP), 0);
+        let (mut left, mut gone) = (STEPS.min(1 + turns / TURNS_FOR_A_STEP), 0);
         for _ in 0..LOOKS {
             if left == 0 {
                 break;
             }
-            let Some((connection, generation)) = self.handshakes.pop_front() else { break };
+            let Some((connection, generation)) = self.handshakes.pop() else { break };
             let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else { continue };
             match socket.secure.as_deref_mut() {
                 Some(secure) if socket.generation == generation => secure.waits = false,
@@ -188,24 +233,34 @@ impl Driver {
                 gone += 1;
                 continue;
             }
+            let made = self.handshakes.made;
             if self.engine.admit(connection) {
                 self.read(connection);
             }
-            left -= 1;
             self.tell_wants(connection);
+            if self.handshakes.made == made && self.secure(connection).is_none() {
+                gone += 1;
+            } else {
+                left -= 1;
+            }
         }
         Some(gone)
     }
 
     /// The first `n` bytes of the scratch buffer came.
     pub(super) fn decrypt(&mut self, connection: u32, n: usize) {
-        let Driver { sockets, engine, scratch, cipher, tickets, .. } = self;
+        let Driver { sockets, engine, scratch, cipher, tickets, handshakes, .. } = self;
         let Some(Some(socket)) = sockets.get_mut(connection as usize) else { return };
         let Some(secure) = socket.secure.as_deref_mut() else { return };
         if secure.failed {
             return engine.receive(connection, &scratch[..n]); // which drops it
         }
         let handshaking = secure.session.is_handshaking();
+        // Who has ended its side before the answer to its hello will never complete: no arithmetic for that.
+        if handshaking && !secure.begun && socket.end && scratch[0] == HANDSHAKE {
+            return self.lose(connection);
+        }
+        handshakes.made += u64::from(handshaking);
         let on_reserve = engine.lives_on_reserve(connection);
         cipher.clear();
         let mut said = false;
@@ -214,6 +269,7 @@ impl Driver {
             engine.receive(connection, plain);
         });
         let established = handshaking && !secure.session.is_handshaking();
+        secure.begun |= !cipher.is_empty();
         if matches!(progress, Ok(Progress::Established)) && secure.session.ends_with_tickets() {
             secure.tickets.append(cipher);
         }
@@ -258,7 +314,7 @@ impl Driver {
     /// [`Driver::write`] for a secure connection.
     pub(super) fn write_secure(&mut self, connection: u32) {
         let mut turn = 0;
-        let most = self.write_turn();
+        let most = (self.write_turn() / DEAR).max(CHUNK as u64);
         while self.flush_unsent(connection) {
             let Driver { sockets, engine, scratch, cipher, .. } = self;
             let Some(Some(socket)) = sockets.get_mut(connection as usize) else { return };
@@ -273,7 +329,7 @@ impl Driver {
             }
             cipher.clear();
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let most_plain = secure.most_plain(engine.is_scarce());
+            let most_plain = secure.most_plain(engine.is_scarce(), engine.is_used_up());
             let taken = match engine.front(connection, &mut slices) {
                 Front::Nothing => {
                     secure.slow = false;
@@ -304,7 +360,7 @@ impl Driver {
                 return;
             };
             turn += taken as u64;
-            self.sent += taken as u64;
+            self.sent += taken as u64 * DEAR;
             if !self.transmit_cipher(connection, taken) {
                 return;
             }
@@ -456,5 +512,21 @@ impl Driver {
 
     pub fn tls_client_certificate(&mut self, id: Id) -> Result<Vec<u8>, Error> {
         self.ask_session(id, |session| session.client_certificate().map(<[u8]>::to_vec))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_let_in_goes_on_at_every_second_step() {
+        let mut all = Handshakes::default();
+        (0..4).for_each(|connection| all.push((connection, 1), false));
+        assert_eq!((all.pop(), all.pop()), (Some((0, 1)), Some((1, 1))));
+        (10..14).for_each(|connection| all.push((connection, 1), true));
+        let order: Vec<u32> = std::iter::from_fn(|| all.pop()).map(|(connection, _)| connection).collect();
+        assert_eq!(order, [10, 2, 11, 3, 12, 13]);
+        assert!(all.is_empty());
     }
 }
