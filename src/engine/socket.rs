@@ -184,11 +184,11 @@ impl Engine {
     /// Bytes of the peer; true: no more of them are read.
     pub(super) fn take_frames(&mut self, connection: u32, data: &[u8], id: Id, decoder: &mut Decoder) -> (Step, bool) {
         let slot = id.slot();
-        if !self.is_socket(id) {
-            return (Step::Took(data.len()), false);
-        }
         if data.is_empty() {
             return (Step::More(0), false);
+        }
+        if !self.is_socket(id) {
+            return (Step::Took(data.len()), false);
         }
         if let Some(exchange) = self.exchanges.at_mut(slot) {
             exchange.flags &= !exchange::AWAITS_PONG;

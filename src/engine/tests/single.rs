@@ -332,3 +332,29 @@ fn messages_that_are_small_on_the_wire_come_some_at_a_time() {
     }
     assert_eq!(turns, [2; 5], "a hundred thousand bytes in a turn");
 }
+
+#[test]
+fn what_comes_for_a_websocket_that_is_over_is_passed_over() {
+    let mut one = One::new(Settings::default());
+    one.engine.receive(one.connection, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let first = one.request();
+    // Its 101 and its close wait behind the first answer.
+    one.engine.receive(
+        one.connection,
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let id = one.request();
+    one.engine.leases().clone().settle_into_second(id, Socket::Must).expect("a handshake");
+    one.engine.accept_socket(id, b"");
+    one.engine.close_socket(id, 1000, "");
+    // It was looked at for ever.
+    one.engine.receive(one.connection, b"\x81\x82\0\0\0\0hi");
+    one.begin(first, b"the first");
+    one.engine.leases().clone().settle(first, Settle::End).expect("it was begun");
+    one.engine.end(first, b"");
+    let written = one.written();
+    let first = written.find("the first").expect("the first answer");
+    assert!(written[first..].contains("HTTP/1.1 101 Switching Protocols\r\n"), "{written}");
+    assert!(std::iter::from_fn(|| one.event()).any(|(other, text)| other == id && text == "Closed(1000)"));
+}
