@@ -116,14 +116,15 @@ impl Host {
     /// The next bytes of the answers, so many at the most, as if the kernel had taken them.
     fn takes(&mut self, most: usize) -> Vec<u8> {
         let connection = self.connection;
-        let mut all = Vec::new();
+        let mut all: Vec<u8> = Vec::new();
         while all.len() < most {
             let mut slices = [IoSlice::new(&[]); 8];
             let Front::Bytes(n, _) = self.engine().front(connection, &mut slices) else { break };
-            let piece: Vec<u8> =
-                slices[..n].iter().flat_map(|slice| slice.iter().copied()).take(most - all.len()).collect();
-            self.engine().sent(connection, piece.len());
-            all.extend(piece);
+            let before = all.len();
+            for slice in &slices[..n] {
+                all.extend_from_slice(&slice[..slice.len().min(most - all.len())]);
+            }
+            self.engine().sent(connection, all.len() - before);
         }
         all
     }
