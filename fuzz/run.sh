@@ -10,7 +10,7 @@
 # makes lies below target/fuzz, but for what `minimize` and `merge` are asked for.
 set -eu
 cd "$(dirname "$0")/.."
-targets="http1 engine response tls certificates push link mounts"
+targets="http1 engine response tls certificates push channels link mounts"
 work=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 
@@ -47,6 +47,7 @@ options() {
     engine) echo "-dict=fuzz/http.dict -max_len=1200" ;;
     response) echo "-dict=fuzz/http.dict -max_len=800" ;;
     push) echo "-max_len=2000" ;;
+    channels) echo "-max_len=1000" ;;
     link) echo "-dict=fuzz/http.dict -max_len=3000" ;;
     mounts) echo "-dict=fuzz/http.dict -max_len=1000" ;;
     tls) echo "-dict=fuzz/tls.dict -max_len=3000" ;;

@@ -11,12 +11,13 @@ fn write(target: &str, name: &str, seed: &[u8]) {
     std::fs::write(dir.join(format!("seed-{name}")), seed).expect("a file");
 }
 
-const ALL: [(&str, fn()); 8] = [
+const ALL: [(&str, fn()); 9] = [
     ("http1", http1),
     ("engine", engine),
     ("response", response),
     ("tls", tls),
     ("push", push),
+    ("channels", channels),
     ("certificates", certificates),
     ("link", link),
     ("mounts", mounts),
@@ -580,6 +581,31 @@ fn link() {
         0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456\
         7\x8a\x00\x88\x05\x03\xe9bye");
     write("link", "frames-text", b"2b\x01\x01\xc3\x80\x01\xab\x81\x01\xff");
+    let record =
+        |kind: u8, data: &[u8]| [&[0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 9, 0, data.len() as u8][..], data].concat();
+    for (name, records) in [
+        ("address", vec![record(1, &[10, 0, 0, 1]), record(28, &[1; 16]), record(16, b"\x01x")]),
+        ("alias", vec![record(5, b"\x01w\xc0\x10"), [&b"\x01w\xc0\x10"[..], &record(1, &[10, 0, 0, 2])[2..]].concat()]),
+        ("loop", vec![record(5, b"\xc0\x0c"), record(5, b"\xc0\xff")]),
+    ] {
+        for kind in *b"01" {
+            let head = [&[b'n', kind, 0x81, 0x80, 0, records.len() as u8][..], &records.concat()].concat();
+            write("link", &format!("name-{name}-{}", char::from(kind)), &head);
+        }
+    }
+    write("link", "name-refused", b"n0\x81\x85\0\0");
+    for (n, url) in [
+        "http://127.0.0.1:8888/msgbus/",
+        "https://[::1]:4444/bus/",
+        "unix:/run/x.sock:/msgbus/",
+        "wss://bus.example.com/a?b=c#d",
+        "http://u:p@a:0/x",
+    ]
+    .iter()
+    .enumerate()
+    {
+        write("link", &format!("url-{n}"), &[b"u0", url.as_bytes()].concat());
+    }
     write("link", "frames-masked", b"2c\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
     write("link", "frames-too-large", b"2d\x82\x7e\x02\x59");
 }
@@ -625,6 +651,104 @@ fn push() {
     ] {
         write("push", &format!("form-{name}"), &[b"fa", message].concat());
     }
+}
+
+// ---- channels: settings, then steps --------------------------------------------------------------------------------------
+
+fn channels() {
+    const USUAL: [u8; 5] = [0, 0, 0, 0, 0];
+    // Steps by their numbers in `targets/channels.rs`. Of `subscribe`: whom, pattern, transport and more, since, timeout.
+    let says = |saying: u8| vec![1, 0, saying, 8];
+    let subscribe = |how: u8| vec![9, 0, 0, how, 0, 0];
+    let publish = |how: u8, n: u8| vec![12, 0, how, n];
+    let frame = |first: u8, text: &[u8]| [&[3, 0, first, text.len() as u8][..], text].concat();
+    let seeds: [(&str, Vec<Vec<u8>>); 14] = [
+        ("sse", vec![says(0), subscribe(0), publish(1, 2), publish(0, 2), vec![8], publish(129, 1), vec![8]]),
+        ("multipart", vec![says(1), subscribe(1), publish(1, 2), vec![8, 7, 0, 255, 255], publish(5, 200)]),
+        (
+            "long-poll",
+            vec![publish(1, 1), says(2), subscribe(0), says(2), subscribe(3), vec![8], publish(1, 3), vec![8]],
+        ),
+        ("plain", vec![says(1), subscribe(5), publish(1, 1), vec![10, 0, 5, 1], vec![8]]),
+        ("http-1.0", vec![says(7), subscribe(2), publish(1, 1), vec![8], publish(1, 9), vec![10, 0, 5, 0, 8]]),
+        ("head", vec![says(8), subscribe(2), publish(1, 1), vec![8]]),
+        (
+            "resumed",
+            vec![publish(1, 1), publish(1, 2), publish(1, 3), says(5), vec![9, 0, 0, 0, 2, 0], publish(1, 4), vec![8]],
+        ),
+        ("foreign", vec![says(5), subscribe(128), publish(1, 4), vec![8], says(5), subscribe(0), vec![8]]),
+        ("old-handshake", vec![says(6), subscribe(4), vec![8], says(6), vec![10, 0, 0, 0, 8]]),
+        (
+            "socket",
+            vec![
+                says(3),
+                vec![10, 0, 0, 0],
+                frame(0x81, b"hello"),
+                frame(0x89, b"p"),
+                vec![8, 10, 0, 2, 3, 10, 0, 2, 4],
+                frame(0x88, b"\x03\xe8"),
+                vec![8],
+            ],
+        ),
+        (
+            "socket-closed",
+            vec![
+                says(3),
+                vec![10, 0, 128, 0, 8],
+                frame(0x02, b"ab"),
+                frame(0x80, b"cd"),
+                vec![8, 10, 0, 132, 1, 8],
+                frame(0x88, b""),
+                vec![8],
+            ],
+        ),
+        (
+            "socket-subscribed",
+            vec![
+                says(4),
+                subscribe(4),
+                publish(1, 9),
+                vec![13, 0, 1, 141, 0, 1],
+                publish(1, 1),
+                frame(0x82, b"x"),
+                vec![8],
+            ],
+        ),
+        ("socket-bad", vec![says(3), vec![10, 0, 0, 0], frame(0x83, b""), vec![8], frame(0x81, b"late"), vec![8]]),
+        (
+            "slow",
+            vec![
+                vec![0, 1],
+                vec![14, 0, 3, 3, 14, 0, 4, 1],
+                vec![1, 0, 0, 8],
+                subscribe(0),
+                publish(9, 20),
+                publish(9, 20),
+                publish(9, 20),
+                vec![8, 7, 0, 1, 0, 8],
+                publish(9, 20),
+                vec![15, 200, 8],
+            ],
+        ),
+    ];
+    for (name, steps) in seeds {
+        write("channels", name, &[&USUAL[..], &steps.concat()].concat());
+    }
+    write(
+        "channels",
+        "scarce",
+        &[
+            &[2, 4, 1, 2, 1][..],
+            &says(3),
+            &[10, 0, 0, 0],
+            &frame(0x02, &[7; 200]),
+            &says(0),
+            &subscribe(0),
+            &publish(1, 200),
+            &[8, 15, 255, 8],
+        ]
+        .concat(),
+    );
 }
 
 // ---- mounts: what, how it is set up, and what is read ------------------------------------------------------------------

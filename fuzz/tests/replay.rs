@@ -70,6 +70,11 @@ fn push() {
 }
 
 #[test]
+fn channels() {
+    all("channels");
+}
+
+#[test]
 fn link() {
     all("link");
 }
@@ -83,6 +88,6 @@ fn mounts() {
 fn every_target_is_replayed() {
     assert_eq!(
         ALL.map(|(name, _)| name),
-        ["http1", "engine", "response", "tls", "push", "certificates", "link", "mounts"]
+        ["http1", "engine", "response", "tls", "push", "channels", "certificates", "link", "mounts"]
     );
 }

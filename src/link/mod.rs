@@ -6,7 +6,7 @@
 
 mod backoff;
 mod connection;
-mod dns;
+pub mod dns;
 pub mod door;
 pub mod event_stream;
 mod names;
@@ -21,7 +21,7 @@ pub mod response;
 mod stream;
 mod subscriber;
 mod system_names;
-mod url;
+pub mod url;
 pub mod websocket;
 
 use std::cell::Cell;

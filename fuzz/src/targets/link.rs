@@ -1,15 +1,20 @@
-//! What a server can say to a link: answers, one behind the other, streams of parts and of events, frames of a WebSocket.
+//! What a server can say to a link: answers, one behind the other, streams of parts and of events, frames of a WebSocket; what a
+//! name server can say; and the URL that a host may give it.
 //!
 //! An input is two characters and what the server sends. The first: `0` answers to what was published, `1` the answer to a
-//! subscription and its stream, `2` frames. The second: how the bytes are cut.
+//! subscription and its stream, `2` frames, `n` the answer of a name server behind its head and question, `u` a URL. The second:
+//! how the bytes are cut; of a name server, which kind of address was asked for.
 //!
 //! What must hold: cuts change nothing, neither what is told nor how it ends; a message is not larger than the limit; what is
-//! kept is bounded; texts have no control characters, and what is called text is UTF-8.
+//! kept is bounded; texts have no control characters, and what is called text is UTF-8; what is no answer to the question is
+//! none; nothing of a URL breaks a line of a request.
 
 use encke::engine::word::Text;
+use encke::link::dns;
 use encke::link::parts::{Part, Terms};
 use encke::link::reader::Reader;
 use encke::link::response::{parse, Answers, MAX_HEAD};
+use encke::link::url;
 use encke::link::websocket::Socket;
 
 use crate::bytes::{pieces, Bytes};
@@ -21,6 +26,11 @@ pub fn run(data: &[u8]) {
     let mut input = Bytes::new(data);
     let (what, manner) = (input.u8(), input.u8());
     let rest = input.rest();
+    match what {
+        b'n' => return name_server(rest, manner),
+        b'u' => return url(rest),
+        _ => {}
+    }
     let read = match what % 3 {
         0 => answers,
         1 => stream,
@@ -136,4 +146,40 @@ fn frames(pieces: &[&[u8]]) -> Read {
         }
     }
     read
+}
+
+/// Flags and the number of records, then records.
+fn name_server(data: &[u8], kind: u8) {
+    let (kind, other) = if kind & 1 == 0 { (dns::Kind::A, dns::Kind::Aaaa) } else { (dns::Kind::Aaaa, dns::Kind::A) };
+    let question = dns::question(7, "bus.example.com", kind).expect("a good name");
+    let (Some(head), records) = (data.get(..4), data.get(4..).unwrap_or_default()) else { return };
+    let mut message = [&question[..], records].concat();
+    (message[2], message[3], message[6], message[7]) = (head[0] | 0x80, head[1], head[2], head[3]);
+    if let Ok(Some(dns::Answer::Addresses(found))) = dns::read(&question, &message) {
+        assert!(found.len() <= 8 && found.iter().all(|ip| ip.is_ipv4() == (kind == dns::Kind::A)), "{found:?}");
+    }
+    let elsewhere = dns::question(7, "bus.example.com", other).expect("a good name");
+    assert!(matches!(dns::read(&elsewhere, &message), Ok(None)), "the answer to another question");
+    assert!(matches!(dns::read(&question, &data[..data.len().min(11)]), Ok(None)), "no head");
+}
+
+fn url(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    for source in [false, true] {
+        let url = match url::parse(text, source) {
+            Ok(url) => url,
+            Err(why) => {
+                assert!(!why.is_empty() && !why.contains(['\r', '\n', '\0']), "{why:?}");
+                continue;
+            }
+        };
+        let fit = |text: &str| text.bytes().all(|byte| byte > b' ' && byte != 0x7f);
+        assert!(fit(&url.authority) && !url.authority.is_empty(), "{:?}", url.authority);
+        assert!(fit(&url.prefix) && url.prefix.starts_with('/') && url.prefix.ends_with('/'), "{:?}", url.prefix);
+        assert!(url
+            .target
+            .as_deref()
+            .is_none_or(|target| fit(target) && target.starts_with('/') && !target.contains('#')));
+        assert!(source || url.target.is_none() || url.websocket);
+    }
 }
