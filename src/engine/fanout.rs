@@ -94,6 +94,12 @@ impl Engine {
         }
     }
 
+    /// Whether messages are kept for whoever has the next turn.
+    #[cfg(test)]
+    pub(super) fn keeps_messages(&self) -> bool {
+        self.push.bundle.is_some() || self.push.batch.is_some()
+    }
+
     /// Whether somebody waits for a turn.
     pub fn has_turns(&self) -> bool {
         self.push.feeds.is_active()

@@ -132,6 +132,7 @@ pub fn check_quiet(driver: &Driver) {
             assert!(c.first != NONE || c.in_body() || c.is(CLOSING | CUT), "an idle connection outlives the drain");
         }
     }
+    assert!(!engine.keeps_messages(), "messages are kept, and nobody has a turn");
     let starves = |at: &u32| waits(engine, *at, crate::engine::connection::STARVED);
     if engine.counters.memory < engine.settings.max_memory {
         assert!(!engine.thirsty.iter().any(starves), "thirsty for no reason");
