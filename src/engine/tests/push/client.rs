@@ -66,6 +66,8 @@ pub struct Client {
     pub quiet: bool,
     /// Many ask for the same.
     crowd: bool,
+    /// It polls, mostly.
+    polls: bool,
 }
 
 pub fn masked(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
@@ -88,7 +90,7 @@ pub fn masked(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Client {
-    pub fn new(rng: &mut Rng, index: usize, crowd: bool, due: u64) -> Client {
+    pub fn new(rng: &mut Rng, index: usize, (crowd, polls): (bool, bool), due: u64) -> Client {
         Client {
             index,
             at: None,
@@ -108,6 +110,7 @@ impl Client {
             hurry: false,
             quiet: false,
             crowd,
+            polls,
         }
     }
 
@@ -232,6 +235,10 @@ impl Client {
             (plan.types, plan.from) = ("", "");
         }
         plan.since = self.position.filter(|_| rng.chance(85));
+        if self.polls && plan.kind == Kind::Subscribe && rng.chance(80) {
+            (plan.transport, plan.explicit, plan.timeout) = (LongPoll, true, 5000);
+            plan.since = plan.since.filter(|_| rng.chance(30));
+        }
         self.habit = Some(plan.clone());
         if rng.chance(4) {
             plan.since = Some(match self.position {

@@ -42,6 +42,8 @@ pub struct Host {
     pub tight: bool,
     /// Most of what is published is for one channel.
     pub crowd: bool,
+    /// Most clients poll, and those polls often leave a channel.
+    pub polls: bool,
     pub freed: Vec<bool>,
     pub trace: bool,
 }
@@ -51,7 +53,7 @@ impl Host {
         hub: Arc<Hub>,
         engines: usize,
         publishes: u32,
-        (tight, crowd): (bool, bool),
+        (tight, crowd, polls): (bool, bool, bool),
         now: u64,
         trace: bool,
     ) -> Host {
@@ -68,6 +70,7 @@ impl Host {
             publish_at: now,
             tight,
             crowd,
+            polls,
             freed: vec![false; engines],
             trace,
         }
@@ -525,13 +528,14 @@ impl Host {
             return;
         }
         let socket = session.plan.is_socket();
+        let polls = self.polls && session.plan.transport == Transport::LongPoll;
         match rng.below(20) {
             0 => self.say(at, drivers, model, rng, Submission::Kick { id }),
             1..=4 if session.plan.transport != Transport::LongPoll => {
                 let patterns = vec![rng.pick(&PATTERNS).into()];
                 self.say(at, drivers, model, rng, Submission::Join { id, patterns });
             }
-            5 | 6 => {
+            n if n == 5 || n == 6 || polls && n > 10 => {
                 let pattern = match session.seats.is_empty() || rng.chance(20) {
                     true => rng.pick(&PATTERNS).into(),
                     false => session.seats[rng.below(session.seats.len() as u64) as usize].0.clone(),

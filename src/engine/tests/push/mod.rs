@@ -81,6 +81,8 @@ impl World {
         let engines = if rng.chance(40) { 2 } else { 1 };
         // Very many ask for the same, and are given little at a time.
         let crowd = rng.chance(8);
+        // Most of them poll, without saying where they were.
+        let polls = seed % 12 == 5;
         let hub = Arc::new(Hub::new(EPOCH));
         let mut model = Model::new(EPOCH);
         for pattern in ["*", "a/*", "a/b/*", "a/1", "c"] {
@@ -118,12 +120,12 @@ impl World {
             println!("{model:?}");
         }
         let publishes = if crowd { rng.range(60, 200) } else { rng.range(5, 120) } as u32;
-        let host = Host::new(hub.clone(), drivers.len(), publishes, (tight, crowd), BEGIN, trace);
+        let host = Host::new(hub.clone(), drivers.len(), publishes, (tight, crowd, polls), BEGIN, trace);
         let over = if rng.chance(30) { 5 } else { 8000 };
         let most = if crowd { rng.range(12, 40) } else { rng.range(1, 12) };
         let clients = (0..most as usize).map(|index| {
             let due = BEGIN + rng.below(over);
-            Client::new(&mut rng, index, crowd, due)
+            Client::new(&mut rng, index, (crowd, polls), due)
         });
         let clients = clients.collect();
         let horizon = BEGIN + rng.range(5_000, 40_000);
