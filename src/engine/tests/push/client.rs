@@ -100,7 +100,7 @@ impl Client {
             next: 0,
             position: None,
             habit: None,
-            rounds: rng.range(1, 6) as u32,
+            rounds: rng.range(1, if polls { 20 } else { 6 }) as u32,
             due,
             out: VecDeque::new(),
             acts: 0,
@@ -237,7 +237,9 @@ impl Client {
         plan.since = self.position.filter(|_| rng.chance(85));
         if self.polls && plan.kind == Kind::Subscribe && rng.chance(80) {
             (plan.transport, plan.explicit, plan.timeout) = (LongPoll, true, 5000);
-            plan.since = plan.since.filter(|_| rng.chance(30));
+            plan.since = plan.since.filter(|_| rng.chance(20));
+            plan.patterns = vec![rng.pick(&["a/1", "a/2", "c", "d", "a/*"]).into()];
+            (plan.types, plan.from) = ("", "");
         }
         self.habit = Some(plan.clone());
         if rng.chance(4) {

@@ -119,10 +119,10 @@ impl World {
         if trace {
             println!("{model:?}");
         }
-        let publishes = if crowd { rng.range(60, 200) } else { rng.range(5, 120) } as u32;
+        let publishes = if crowd || polls { rng.range(60, 200) } else { rng.range(5, 120) } as u32;
         let host = Host::new(hub.clone(), drivers.len(), publishes, (tight, crowd, polls), BEGIN, trace);
         let over = if rng.chance(30) { 5 } else { 8000 };
-        let most = if crowd { rng.range(12, 40) } else { rng.range(1, 12) };
+        let most = if crowd || polls { rng.range(12, 40) } else { rng.range(1, 12) };
         let clients = (0..most as usize).map(|index| {
             let due = BEGIN + rng.below(over);
             Client::new(&mut rng, index, (crowd, polls), due)
