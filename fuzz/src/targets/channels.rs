@@ -449,7 +449,9 @@ impl World {
         self.until_quiet(false);
         for at in 0..self.clients.len() {
             self.judge(at);
-            self.leave(at, 1 + at as u8 % 2);
+            // Who only closed its sending side may still be a subscriber, and of a form without signs of life.
+            self.clients[at].left = true;
+            self.driver.client_resets(self.clients[at].pipe);
         }
         self.until_quiet(true);
         let engine = &self.driver.engine;
