@@ -12,7 +12,7 @@ fn one() -> (Leases, Id) {
 #[test]
 fn places_are_dense() {
     let mut last = (0, usize::MAX);
-    for slot in 0..100_000 {
+    for slot in 0..100_000 / every(20) as u32 {
         let (chunk, index) = place(slot);
         if chunk == last.0 {
             assert_eq!(index, last.1.wrapping_add(1));

@@ -517,7 +517,7 @@ fn limits_of_size() {
 fn limits_of_fields() {
     for max_fields in [0, 1, 2, 63, 64, 65, 100, 1023, 1024, 5000].into_iter().step_by(every(4)) {
         let limits = Limits { max_head: 1 << 20, max_fields, ..LIMITS };
-        for count in [0, 1, 2, 3, 63, 64, 65, 66, 99, 100, 101, 1023, 1024, 1025, 4000] {
+        for count in [0, 1, 2, 3, 63, 64, 65, 66, 99, 100, 101, 1023, 1024, 1025, 4000].into_iter().step_by(every(3)) {
             let text = format!("GET / HTTP/1.0\r\n{}\r\n", "X: y\r\n".repeat(count));
             let result = parse_with(text.as_bytes(), &limits);
             if count <= max_fields.min(1024) {
