@@ -92,7 +92,7 @@ fn a_remembered_head_is_only_repeated_for_equal_parts() {
         }
     }
     let mut frame = Frame::default();
-    for (i, first) in heads.iter().enumerate() {
+    for (i, first) in heads.iter().enumerate().step_by(every(11)) {
         for second in [first, &heads[(i + 1) % heads.len()], &heads[(i * 7 + 3) % heads.len()]] {
             let mut out = Vec::new();
             frame.append_head(&mut out, second);
@@ -106,7 +106,7 @@ fn a_remembered_head_is_only_repeated_for_equal_parts() {
 fn every_byte_of_a_value_at_every_place() {
     for len in 1..20 {
         for at in 0..len {
-            for byte in (0..=255).step_by(every(15)) {
+            for byte in (0..=255).step_by(every(51)) {
                 let mut value = vec![b'a'; len];
                 value[at] = byte;
                 let valid = byte == b'\t' || byte >= b' ' && byte != 0x7f;

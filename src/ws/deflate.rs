@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn there_and_back() {
         let mut random = 1u32;
-        for n in [64, 65, 100, 1000, 40_000 / every(20), 200_000 / every(20)] {
+        for n in [64, 65, 100, 1000, 40_000 / every(30), 200_000 / every(100)] {
             let data: Vec<u8> = (0..n)
                 .map(|_| {
                     random = random.wrapping_mul(1664525).wrapping_add(1013904223);
