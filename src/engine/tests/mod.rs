@@ -481,9 +481,10 @@ impl Seeds {
                 Ok(tally) => all.add((tally.clients, tally.requests, tally.steps)),
                 Err(_) => {
                     self.failed.fetch_add(1, SeqCst);
-                    eprintln!(
-                        "reproduce: ENCKE_SIM_SEED={seed} cargo test --lib engine::tests::simulation -- --nocapture"
-                    );
+                    // In one write: what a panic of another thread says does not wait for its turn.
+                    let command = "cargo test --lib engine::tests::simulation -- --nocapture";
+                    let line = format!("reproduce: ENCKE_SIM_SEED={seed} {command}\n");
+                    eprint!("{line}");
                 }
             }
         }
