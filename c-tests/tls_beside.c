@@ -11,7 +11,7 @@
 #define GET "GET /lasting HTTP/1.1\r\nHost: a\r\n\r\n"
 #define NEVER 3600000
 
-enum { lasting = 8, coming = 240, accepted_in_a_run = 12, runs_to_be_heard = 2, runs_to_be_let_in = 3, listeners = 4, at_once = 60, half_open = 8 };
+enum { lasting = 8, coming = 240, accepted_in_a_run = 12, runs_to_be_heard = 2, runs_to_be_let_in = 3, listeners = 4, at_once = 60, half_open = 8, talking = 64, crowd = 700, may_wait = 400 };
 
 static host *h;
 static encke_tls *tls;
@@ -27,7 +27,10 @@ typedef struct {
 static void run_once(void) {
   encke_event ev;
   CHECK(encke_run(h->e, 0) >= 0);
-  while (encke_next(h->e, &ev, sizeof ev) > 0) host_record(h, &ev);
+  while (encke_next(h->e, &ev, sizeof ev) > 0) {
+    host_record(h, &ev);
+    if (h->on) h->on(h, &h->log[h->n - 1]);
+  }
 }
 
 static void say_yes(host *of, const event *ev) {
@@ -35,12 +38,12 @@ static void say_yes(host *of, const event *ev) {
 }
 
 /* How many of those that came and stayed have their first answer. */
-static size_t steps_so_far(peer *const *p) {
-  struct pollfd fds[coming];
+static size_t steps_so_far(peer *const *p, size_t all) {
+  struct pollfd fds[crowd];
   size_t n = 0;
-  for (size_t i = 0; i < coming; i++) fds[i] = (struct pollfd){.fd = p[i] ? p[i]->fd : -1, .events = POLLIN};
-  CHECK(poll(fds, coming, 0) >= 0);
-  for (size_t i = 0; i < coming; i++) n += fds[i].revents != 0;
+  for (size_t i = 0; i < all; i++) fds[i] = (struct pollfd){.fd = p[i] ? p[i]->fd : -1, .events = POLLIN};
+  CHECK(poll(fds, all, 0) >= 0);
+  for (size_t i = 0; i < all; i++) n += fds[i].revents != 0;
   return n;
 }
 
@@ -107,7 +110,7 @@ static void beside_lasting_ones(void) {
     CHECK(++runs < 100 * coming);
     run_once();
     after = host_stats(h);
-    steps = steps_so_far(p);
+    steps = steps_so_far(p, coming);
     uint64_t gone = before.connections + (after.accepted - before.accepted) - after.connections;
     if (beside_handshakes && after.accepted - before.accepted > accepted_in_a_run + gone)
       check_fail(__FILE__, __LINE__, "%d accepted in one run beside handshakes, %d had gone", (int)(after.accepted - before.accepted), (int)gone);
@@ -179,6 +182,40 @@ static void begun_and_through(void) {
   host_close(h);
 }
 
+/* However many requests a run has: who comes over TLS waits in the kernel's queue, not in a row that grows here. */
+static void crowd_beside_talk(void) {
+  SECTION("the row of handshakes is short beside much talk");
+  static unsigned char hello[4096];
+  h = HOST({ENCKE_OPT_EVENTS, 0}, {ENCKE_OPT_HANDSHAKE_TIMEOUT_MS, NEVER});
+  h->on = say_yes;
+  int plain_port = host_listen(h), port = host_listen_tls(h, tls);
+  peer *talk[talking], *p[crowd];
+  for (size_t i = 0; i < talking; i++) {
+    talk[i] = peer_tcp(plain_port);
+    peer_send(talk[i], GET);
+    UNTIL(peer_finals(talk[i]) == 1);
+  }
+  size_t n = tls_hello(&(client){.version = 13}, hello, sizeof hello), steps = 0, runs = 0;
+  for (size_t i = 0; i < crowd; i++) {
+    p[i] = peer_tcp(port);
+    peer_send_n(p[i], hello, n);
+    CHECK(peer_sent(p[i]));
+  }
+  while (steps < crowd) {
+    CHECK(++runs < 100 * crowd);
+    for (size_t i = 0; i < talking; i++) peer_send(talk[i], GET);
+    run_once();
+    for (size_t i = 0; i < talking; i++) peer_pump(talk[i]);
+    steps = steps_so_far(p, crowd);
+    size_t here = host_stats(h).connections - talking - steps;
+    if (here > may_wait) check_fail(__FILE__, __LINE__, "%zu wait for a step of their handshake", here);
+  }
+  for (size_t i = 0; i < talking; i++) peer_close(talk[i]);
+  for (size_t i = 0; i < crowd; i++) peer_close(p[i]);
+  UNTIL(host_stats(h).connections == 0);
+  host_close(h);
+}
+
 /* A handshake that cannot be completed costs no arithmetic. */
 static void ended_before(void) {
   SECTION("who has ended its side behind its hello is not answered");
@@ -200,6 +237,7 @@ int main(void) {
   tls = tls_with(CERT(.names = "server.test"));
   beside_lasting_ones();
   begun_and_through();
+  crowd_beside_talk();
   ended_before();
   encke_tls_free(tls);
   return check_end();
