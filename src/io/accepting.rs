@@ -19,6 +19,12 @@ use crate::engine::peer::Peer;
 use crate::engine::Error;
 
 const ACCEPTS: usize = 64;
+/// Connections accepted in a run that was busy with handshakes, with TLS and without: the others are not to wait for both.
+const ACCEPTS_BESIDE_HANDSHAKES: usize = 8;
+/// Connections that may wait for their turn, or for a step of their handshake, while others are accepted: more wait in the
+/// kernel's queue, which slows down who connects. Whoever comes gets a share of the turns all the same.
+const MAY_WAIT: usize = 256;
+const TURNS_FOR_A_NEWCOMER: u32 = 4;
 /// How long a listener rests for want of fds.
 const ACCEPT_PAUSE: u64 = 100;
 
@@ -130,8 +136,27 @@ impl Driver {
         Ok(())
     }
 
+    /// As many as can be served before long, behind so many turns of the others. `gone`: how many connections that waited for
+    /// a step of their handshake were gone, if any waited.
+    pub(super) fn accept_some(&mut self, turns: u32, budget: u32, gone: Option<usize>) {
+        // For each that is gone another may come: more would only wait here instead of in the kernel's queue. Who comes
+        // without TLS does not wait for those who come with it.
+        let most = (budget - turns).max(1) as usize;
+        let [plain, secure] =
+            gone.map_or([most; 2], |gone| [ACCEPTS_BESIDE_HANDSHAKES, ACCEPTS_BESIDE_HANDSHAKES + gone]);
+        let newcomers = (turns / TURNS_FOR_A_NEWCOMER).max(1) as usize;
+        let ready = self.engine.ready_len();
+        let plain = plain.min(MAY_WAIT.saturating_sub(ready).max(newcomers));
+        // Behind so many handshakes it would only wait here; each run shortens their row.
+        let secure = match MAY_WAIT.saturating_sub(self.handshakes.len()) {
+            0 => 0,
+            room => secure.min(room.saturating_sub(ready).max(newcomers)),
+        };
+        self.accept(gone.map_or(most, |_| plain + secure), plain, secure);
+    }
+
     /// One from each listener in turn: up to `most`, so many of them without TLS and so many with it.
-    pub(super) fn accept(&mut self, most: usize, plain: usize, secure: usize) {
+    fn accept(&mut self, most: usize, plain: usize, secure: usize) {
         if self.rest_until.is_some_and(|until| until <= self.engine.now()) {
             self.rest_until = None;
             self.wake_listeners();

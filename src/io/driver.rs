@@ -41,12 +41,6 @@ const BUSY: u32 = 2;
 const SHORT_SIGHT: u32 = 16;
 /// So many bytes sent take as long as a turn.
 const BYTES_OF_A_TURN: u64 = 32 << 10;
-/// Connections accepted in a run that was busy with handshakes, with TLS and without: the others are not to wait for both.
-const ACCEPTS_BESIDE_HANDSHAKES: usize = 8;
-/// Connections that may wait for their turn, or for a step of their handshake, while others are accepted: more wait in the
-/// kernel's queue, which slows down who connects. Whoever comes gets a share of the turns all the same.
-const MAY_WAIT: usize = 256;
-const TURNS_FOR_A_NEWCOMER: u32 = 4;
 /// A host that takes longer over its events than this is not the peers' fault.
 const PATIENCE_WITH_HOST: u64 = 1_000;
 /// Deadlines are looked at this often also while there is always more to read.
@@ -295,20 +289,7 @@ impl Driver {
             }
         }
         let gone = self.step_handshakes(turns as u64 + (sent_before + self.sent) / BYTES_OF_A_TURN);
-        // For each that is gone another may come: more would only wait here instead of in the kernel's queue. Who comes
-        // without TLS does not wait for those who come with it.
-        let most = (budget - turns).max(1) as usize;
-        let [plain, secure] =
-            gone.map_or([most; 2], |gone| [ACCEPTS_BESIDE_HANDSHAKES, ACCEPTS_BESIDE_HANDSHAKES + gone]);
-        let newcomers = (turns / TURNS_FOR_A_NEWCOMER).max(1) as usize;
-        let ready = self.engine.ready_len();
-        let plain = plain.min(MAY_WAIT.saturating_sub(ready).max(newcomers));
-        // Behind so many handshakes it would only wait here; each run shortens their row.
-        let secure = match MAY_WAIT.saturating_sub(self.handshakes.len()) {
-            0 => 0,
-            room => secure.min(room.saturating_sub(ready).max(newcomers)),
-        };
-        self.accept(gone.map_or(most, |_| plain + secure), plain, secure);
+        self.accept_some(turns, budget, gone);
         // Not before what has come in the meantime was read, unless that never ends.
         if !more || self.engine.now() > self.expired + EXPIRE_AT_LEAST {
             self.expired = self.engine.now();

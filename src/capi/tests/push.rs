@@ -81,15 +81,14 @@ fn what_any_thread_publishes_comes_to_the_subscribers_of_all() {
     }
 }
 
+const UPGRADE: &str =
+    "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 #[test]
 fn sockets_speak_from_any_thread() {
     let mut host = Host::new(&[]);
-    let id = host
-        .asked(
-            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .id;
+    let id = host.asked(UPGRADE).id;
     // SAFETY: the encke lives; what is passed in lives for the calls; rule L4.
     unsafe {
         assert_eq!(encke_ws_accept(host.sender, id, &field("Sec-WebSocket-Accept", "x"), 1), ENCKE_E_INVAL);
@@ -100,12 +99,7 @@ fn sockets_speak_from_any_thread() {
         assert_eq!(encke_ws_send(host.sender, id, ENCKE_WS_TEXT, b"a".as_ptr().cast(), 1), ENCKE_E_GONE);
     }
     let mut host = Host::new(&[]);
-    let id = host
-        .asked(
-            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .id;
+    let id = host.asked(UPGRADE).id;
     // SAFETY: as above.
     unsafe {
         assert_eq!(encke_ws_accept(host.sender, id, null(), 0), ENCKE_OK);
